@@ -1,0 +1,142 @@
+"""What a planner may see and what it may answer.
+
+``plan(world: World) -> Plan`` is pure. Actions are executed differently on each substrate; the Snapshot never differs.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
+
+import msgspec
+
+from api.conditions import Condition
+from api.meta import Key, RevisionKey
+from api.model import Build, Replica, Snapshot, Workload
+from api.scaling import Authority, ScalePolicy
+
+
+class Resource(msgspec.Struct, frozen=True, kw_only=True):
+    """One stored resource: identity, generation and its decoded spec (a type of api.kinds)."""
+
+    api_version: str
+    kind: str
+    key: Key
+    uid: str
+    generation: int
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    deleting: bool = False
+    spec: Any = None
+    """Struct of api.kinds for this kind."""
+    status: dict[str, Any] = {}
+
+
+class BuildState(msgspec.Struct, frozen=True, kw_only=True):
+    """Observed build of one function."""
+
+    digest: str
+    """Digest of the Build it ran."""
+    phase: str
+    """``running``, ``succeeded``, or a False reason of condition Built."""
+    message: str = ""
+    artifact: Any = None
+    """Bundle or Image once succeeded."""
+    duration: timedelta | None = None
+
+
+class RevisionState(msgspec.Struct, frozen=True, kw_only=True):
+    """Observed facts about one revision, kept by the substrate."""
+
+    key: RevisionKey
+    digest: str
+    """Workload.revision_digest()."""
+    checked: bool = False
+    """It answered ready at least once (or its check run did)."""
+    problem: str = ""
+    """An Available reason while it cannot start."""
+    message: str = ""
+    wanted: int = 0
+    created: datetime
+
+
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
+    """What the substrate reports; nothing here was decided by us in this pass."""
+
+    revisions: tuple[RevisionState, ...] = ()
+    builds: dict[str, BuildState] = {}
+    """Function ``namespace/name`` -> its latest build."""
+    replicas: tuple[Replica, ...] = ()
+    capabilities: frozenset[str] = frozenset()
+    """What this substrate can honour: ``processes``, ``images``, ``volumes``..."""
+    agents: dict[str, str] = {}
+    """Connected proxies and gateways: name -> role."""
+    buses: dict[str, str] = {}
+    """Bus ``namespace/name`` -> "" when connected, else ``Reason: message``."""
+    sources: dict[str, str] = {}
+    subscriptions: dict[str, str] = {}
+    """Subscription key -> "" when owned, else ``Reason: message``."""
+
+
+class World(msgspec.Struct, frozen=True, kw_only=True):
+    """All that plan() may see."""
+
+    resources: tuple[Resource, ...]
+    observed: Observed
+    now: datetime
+
+
+class StartBuild(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    build: Build
+
+
+class CancelBuild(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    key: Key
+    reason: str
+
+
+class Ensure(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The revision shall exist with this scale policy; a new one is checked once before it gets traffic."""
+
+    workload: Workload
+    scale: ScalePolicy
+
+
+class SetReplicas(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    revision: RevisionKey
+    replicas: int
+    drain: tuple[str, ...] = ()
+    because: str = ""
+
+
+class Remove(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    revision: RevisionKey
+
+
+class Publish(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    snapshot: Snapshot
+
+
+class HandOver(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    revision: RevisionKey
+    to: Authority
+    policy: ScalePolicy
+
+
+Action: TypeAlias = StartBuild | CancelBuild | Ensure | SetReplicas | Remove | Publish | HandOver
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """Status of one resource: conditions, and the kind's own fields."""
+
+    kind: str
+    key: Key
+    conditions: tuple[Condition, ...]
+    fields: dict[str, Any] = {}
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    actions: tuple[Action, ...] = ()
+    statuses: tuple[Status, ...] = ()
+    requeue: timedelta | None = None
+    """When to plan again although nothing changed."""

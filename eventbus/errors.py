@@ -1,0 +1,61 @@
+"""Errors of the event bus; vendor exceptions are translated into these at the backend's edge.
+
+BusError
+├── Refused          the publish was not accepted: bus full, too large, denied (never acknowledged)
+│   ├── BusFull      507: above the outside publishers' share of the stream
+│   └── TooLarge     413
+├── Unreachable      no connection, or no answer within the deadline
+├── AuthFailed       the broker refused the credentials
+├── Fenced           another owner took over this subscription; stop at once
+├── LagUnknown       the broker cannot tell; never to be read as zero
+└── DeadLetterRefused  the dead letter store did not accept; the event stays held
+"""
+
+from __future__ import annotations
+
+from api.errors import EvokeError
+
+
+class BusError(EvokeError):
+    """The event bus failed."""
+
+    reason = "BusUnreachable"
+    """Subscribed or Connected condition reason."""
+
+
+class Refused(BusError):
+    """The bus did not accept the event; it is not stored."""
+
+
+class BusFull(Refused):
+    """The bus is above its limit for outside publishers."""
+
+
+class TooLarge(Refused):
+    """The event is larger than the bus takes."""
+
+
+class Unreachable(BusError):
+    """The bus does not answer."""
+
+    reason = "Unreachable"
+
+
+class AuthFailed(BusError):
+    """The bus refused the credentials."""
+
+    reason = "AuthFailed"
+
+
+class Fenced(BusError):
+    """Another owner holds this subscription."""
+
+
+class LagUnknown(BusError):
+    """The broker cannot tell how much waits."""
+
+
+class DeadLetterRefused(BusError):
+    """The dead letter store did not accept the event."""
+
+    reason = "DeadLetterUnavailable"
