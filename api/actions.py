@@ -36,7 +36,7 @@ class BuildState(msgspec.Struct, frozen=True, kw_only=True):
     """Observed build of one function."""
 
     digest: str
-    """Digest of the Build it ran."""
+    """StartBuild.digest of the build it ran."""
     phase: str
     """``running``, ``succeeded``, or a False reason of condition Built."""
     message: str = ""
@@ -66,6 +66,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     revisions: tuple[RevisionState, ...] = ()
     builds: dict[str, BuildState] = {}
     """Function ``namespace/name`` -> its latest build."""
+    trees: dict[str, str] = {}
+    """Source folder -> digest of its content now; a folder that is not there is absent."""
     replicas: tuple[Replica, ...] = ()
     capabilities: frozenset[str] = frozenset()
     """What this substrate can honour: ``processes``, ``images``, ``volumes``..."""
@@ -88,6 +90,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
 
 class StartBuild(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     build: Build
+    digest: str
+    """Digest of the build and of its source's content: what BuildState.digest will say."""
 
 
 class CancelBuild(msgspec.Struct, frozen=True, kw_only=True, tag=True):

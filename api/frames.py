@@ -195,8 +195,8 @@ class Endpoints(Frame, frozen=True, kw_only=True):
 class Close(Frame, frozen=True, kw_only=True):
     """Down: stop using these replicas.
 
-    With *last* they are all that is left: refuse if anything is held or in flight or in doubt, else remove them, arm the
-    doorbell, check the level, and answer Closed. Otherwise: take nothing new, answer Closed when in-flight is zero.
+    With *last* they are all that is left: refuse if anything is held or in flight or in doubt, else remove them, arm
+    the doorbell, check the level, and answer Closed. Otherwise: take nothing new, answer Closed at in-flight zero.
     """
 
     epoch: int

@@ -172,7 +172,8 @@ class Bus(msgspec.Struct, frozen=True, kw_only=True):
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """A CloudEvents subscription filter as written; compiled in triggers/filters.py.
 
-    *argument* is the JSON of the dialect's argument; dialect ``expression`` is ours: a condition over attributes and data.
+    *argument* is the JSON of the dialect's argument; dialect ``expression`` is ours: a condition over attributes and
+    data.
     """
 
     dialect: Literal["exact", "prefix", "suffix", "all", "any", "not", "sql", "expression"]

@@ -4,7 +4,7 @@ A backend stores events in subjects, hands a subscription's events to its one ow
 progress, and tells how much waits. It never decides what to deliver: the pure Window in proxy/ does, the same for every
 backend. Three brokers shape this contract:
 
-- progress is a floor per share plus the set done above it (Kafka: offset and commit metadata; JetStream: ack floor and KV);
+- progress is a floor per share plus the set done above it (Kafka: offset, commit metadata; JetStream: ack floor, KV);
 - attempts are recorded by us, never read from broker counters;
 - there is no nack: what is not done stays above the floor.
 
