@@ -1,0 +1,50 @@
+"""Addresses are kept while they are free, and a token is only good for the function it was made for."""
+
+import socket
+import stat
+
+import msgspec
+
+from api import platform
+from api.meta import Key
+
+
+def test_ports_differ_and_are_kept(tmp_path):
+    first = platform.choose(None)
+    platform.save(tmp_path, first)
+
+    again = platform.choose(platform.load(tmp_path))
+
+    assert len({first.http, first.mqtt, first.nats, first.dapr}) == 4
+    assert again == first
+    assert stat.S_IMODE((tmp_path / "platform.json").stat().st_mode) == 0o600
+
+
+def test_a_taken_port_is_replaced():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        before = msgspec.structs.replace(platform.choose(None), mqtt=address)
+
+        assert platform.choose(before).mqtt != address
+        assert platform.choose(before).key == before.key
+
+
+def test_absent_state_has_no_platform(tmp_path):
+    assert platform.load(tmp_path) is None
+
+
+def test_a_token_names_its_caller_and_nobody_else():
+    here = platform.choose(None)
+    token = here.token(Key("default", "on-reading"))
+
+    assert here.caller(token) == Key("default", "on-reading")
+    assert here.caller(token.replace("on-reading", "other")) is None
+    assert here.caller("") is None
+    assert platform.choose(None).caller(token) is None
+
+
+def test_socket_paths_stay_short(tmp_path):
+    deep = tmp_path.joinpath(*["deeply-nested-project"] * 8)
+
+    assert len(str(platform.run_directory(deep) / "r" / ("f" * 40 + "-00001-abcdef.sock"))) < 107
