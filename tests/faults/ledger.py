@@ -50,7 +50,9 @@ class Receipt:
     number: int
 
 
-def judge(intended: Iterable[Receipt], acked: Iterable[str], receipts: Iterable[Receipt], dead: Iterable[str]) -> Verdict:
+def judge(
+    intended: Iterable[Receipt], acked: Iterable[str], receipts: Iterable[Receipt], dead: Iterable[str]
+) -> Verdict:
     """Compare the ledgers; an event that was sent but never acknowledged may go either way."""
     sent = {receipt.id: receipt for receipt in intended}
     acknowledged, letters = set(acked), set(dead)

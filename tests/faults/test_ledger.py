@@ -14,7 +14,7 @@ def test_clean_run() -> None:
     verdict = judge(SENT, ACKED, SENT, [])
 
     assert verdict.clean
-    assert 6 == verdict.received
+    assert verdict.received == 6
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_duplicate_is_counted_and_does_not_break_order() -> None:
     verdict = judge(SENT, ACKED, [*SENT, SENT[0]], [])
 
     assert verdict.clean
-    assert 1 == verdict.duplicates
+    assert verdict.duplicates == 1
 
 
 def test_unacknowledged_events_may_go_either_way() -> None:

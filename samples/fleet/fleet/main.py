@@ -8,7 +8,7 @@ from pathlib import Path
 import functions_framework as ff
 
 DATABASE = os.environ.get("FLEET_DB") or str(Path(tempfile.gettempdir()) / "evoke-sample-fleet.db")
-UPSERT = "INSERT INTO fleet VALUES (?, ?, ?) ON CONFLICT (vehicle) DO UPDATE SET battery = excluded.battery, seen = excluded.seen"
+UPSERT = "INSERT OR REPLACE INTO fleet VALUES (?, ?, ?)"
 
 connection = sqlite3.connect(DATABASE, check_same_thread=False, isolation_level=None)
 connection.execute("PRAGMA synchronous = OFF")
@@ -23,5 +23,7 @@ async def store(events):
 @ff.http
 def fleet(request):
     low = int(request.args.get("below", 101))
-    rows = connection.execute("SELECT vehicle, battery FROM fleet WHERE battery < ? ORDER BY vehicle", (low,)).fetchall()
+    rows = connection.execute(
+        "SELECT vehicle, battery FROM fleet WHERE battery < ? ORDER BY vehicle", (low,)
+    ).fetchall()
     return {"vehicles": len(rows), "battery": dict(rows)}

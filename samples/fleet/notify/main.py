@@ -1,5 +1,6 @@
-"""Takes every alert; a real one would call a person, this one writes it down where ALERTS says."""
+"""Takes every alert; a real one would call somebody's pager, this one waits as long and writes it down."""
 
+import asyncio
 import json
 import os
 import time
@@ -12,6 +13,7 @@ ALERTS = os.environ.get("ALERTS", "")
 @ff.cloud_event
 async def notify(event):
     alert = {**event.data, "handled_at": time.time()}
+    await asyncio.sleep(0.05)
     print(alert["text"])
     if ALERTS:
         with open(ALERTS, "a", encoding="utf-8") as file:  # noqa: ASYNC230, PTH123 - one short line, appended whole
