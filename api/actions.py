@@ -58,6 +58,10 @@ class RevisionState(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     wanted: int = 0
     created: datetime
+    workload: Workload | None = None
+    """What the last Ensure said; a rollback makes a new revision of it."""
+    scale: ScalePolicy | None = None
+    """The policy of the last Ensure; the planner says Ensure again when it differs."""
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +82,14 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     sources: dict[str, str] = {}
     subscriptions: dict[str, str] = {}
     """Subscription key -> "" when owned, else ``Reason: message``."""
+    snapshots: dict[str, str] = {}
+    """Namespace -> digest of the snapshot published last."""
+    scaling: dict[str, str] = {}
+    """Function ``namespace/name`` -> "" while every reading is fresh, else ``Reason: message``."""
+    secrets: dict[str, frozenset[str]] | None = None
+    """Secret ``namespace/name`` -> its keys; None: not known here."""
+    url: str = ""
+    """Where the gateway listens, ``http://127.0.0.1:8080``; empty: no gateway."""
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
