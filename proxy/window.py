@@ -1,0 +1,357 @@
+"""The window: which events one owner holds of one share, and which of them may start now.
+
+Pure: no clock, no I/O, no randomness; *now* is the caller's monotonic seconds. The same for every broker. It keeps four
+promises, whatever the caller does in whatever order:
+
+- events of one key start in sequence order, and a key is never in flight twice, whatever the revision;
+- the floor never passes an event that is not done;
+- an event leaves only as done: after success, after its dead letter is stored, or because no filter matched it;
+- what it holds is bounded: its *room* is what may still be asked of the broker.
+
+Sequences may have gaps (a subject is a part of its stream), but arrive in ascending order.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+
+from eventbus.bus import Attempt, Incoming
+from proxy.transitions import TRANSITIONS, IllegalTransition, State
+
+CAPACITY = 4096
+"""Unfinished events of one window."""
+MAX_BYTES = 16 << 20
+"""Payload bytes of one window."""
+MAX_SPAN = 20_000
+"""Sequences above the floor, done ones included: what a broker's progress record can hold."""
+KEEP_PARKED = 64 << 10
+"""A parked event above this size drops its payload; it is read again before it goes."""
+MAX_BODY = 1 << 20
+"""Payload bytes of one batch; a single larger event goes alone."""
+
+Route = Callable[[str, int], Hashable]
+"""(key, seq) -> the revision that takes it."""
+
+
+class Entry:
+    """One unfinished event. Only the window writes *state*."""
+
+    __slots__ = ("arrived", "attempts", "error", "key", "lane", "payload", "published", "seq", "size", "solo", "state")
+
+    def __init__(self, event: Incoming, lane: Lane, now: float) -> None:
+        self.seq = event.seq
+        self.key = event.key
+        self.payload: bytes | None = event.payload
+        self.size = len(event.payload)
+        self.published = event.published
+        self.arrived = now
+        self.lane = lane
+        self.state: State = "waiting"
+        self.attempts = 0
+        self.error = ""
+        self.solo = False
+
+    def __repr__(self) -> str:
+        return f"Entry({self.seq}, {self.key!r}, {self.state}, attempts={self.attempts})"
+
+
+class Lane:
+    """Events of one key in sequence order; an event without a key has a lane of its own."""
+
+    __slots__ = ("busy", "entries", "key", "queued")
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.entries: deque[Entry] = deque()
+        self.busy = 0
+        """Entries started or unknown."""
+        self.queued = False
+
+
+class Window:
+    def __init__(
+        self,
+        share: int = 0,
+        *,
+        floor: int = 0,
+        done: Collection[int] = (),
+        attempts: Mapping[int, Attempt] | None = None,
+        route: Route = lambda _key, _seq: None,
+        capacity: int = CAPACITY,
+        keyed: bool = True,
+    ) -> None:
+        """Start from a taken-over *floor*, the *done* set above it, and recorded *attempts* by sequence."""
+        self.share = share
+        self.floor = floor
+        self.capacity = capacity
+        self.held_bytes = 0
+        self.in_flight = 0
+        """Started, or started and without a reply."""
+        self.parked = 0
+        self._inherited = deque(sorted(done))
+        """Done before the takeover, and not come by yet."""
+        self._attempts = dict(attempts or {})
+        self._keyed = keyed
+        self._route = route
+        self._last = floor
+        self._entries: dict[int, Entry] = {}
+        self._order: deque[int] = deque()
+        self._done: set[int] = set()
+        self._lanes: dict[str, Lane] = {}
+        self._runnable: dict[Hashable, deque[Lane]] = {}
+        self._wakes: list[tuple[float, int]] = []
+
+    def __len__(self) -> int:
+        """Events not done: waiting, parked, in flight, or on their way to the dead letters."""
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
+
+    def get(self, seq: int) -> Entry | None:
+        return self._entries.get(seq)
+
+    @property
+    def room(self) -> int:
+        """Events that may still come in, by count, span and bytes."""
+        if self.held_bytes >= MAX_BYTES:
+            return 0
+        return max(0, min(self.capacity - len(self._entries), MAX_SPAN - len(self._order)))
+
+    @property
+    def runnable(self) -> int:
+        """Distinct keys that could start now."""
+        return sum(map(len, self._runnable.values()))
+
+    def runnable_of(self, route: Hashable) -> int:
+        return len(self._runnable.get(route, ()))
+
+    def routes(self) -> list[Hashable]:
+        """Routes with something to start."""
+        return [route for route, queue in self._runnable.items() if queue]
+
+    def done_above(self) -> Collection[int]:
+        """Sequences above the floor that are done, this owner's and those taken over that have not come by yet."""
+        return self._done.union(self._inherited) if self._inherited else self._done
+
+    def oldest(self) -> Entry | None:
+        return next(iter(self._entries.values()), None)
+
+    def receive(self, event: Incoming, now: float, *, matched: bool = True) -> Entry | None:
+        """Take *event* in; None when there is nothing to do for it: seen before, done before, or not *matched*."""
+        seq = event.seq
+        if seq <= self._last:
+            return None
+        self._last = seq
+        inherited = False
+        while self._inherited and self._inherited[0] <= seq:
+            inherited = self._inherited[0] == seq
+            self._pass(self._inherited.popleft())
+        if inherited:
+            return None
+        if not matched:
+            self._pass(seq)
+            return None
+        self._order.append(seq)
+        lane = self._lane(event.key if self._keyed else "")
+        entry = self._entries[seq] = Entry(event, lane, now)
+        self.held_bytes += entry.size
+        lane.entries.append(entry)
+        if seq in self._attempts:
+            entry.attempts, entry.error = self._attempts[seq].count, self._attempts.pop(seq).error
+        if not lane.queued and not lane.busy and lane.entries[0] is entry:
+            self._queue(lane)
+        return entry
+
+    def take(self, route: Hashable, count: int, *, ordered: bool = False, body: int = MAX_BODY) -> list[Entry]:
+        """Start up to *count* events as one batch for *route*: one per key, and more of a key only when *ordered*.
+
+        An event that must go alone is a batch of its own.
+        """
+        queue = self._runnable.get(route)
+        batch: list[Entry] = []
+        size = 0
+        while queue and len(batch) < count:
+            head = queue[0].entries[0]
+            if batch and (head.solo or size + head.size > body):
+                break
+            queue.popleft().queued = False
+            self._start(head)
+            batch.append(head)
+            size += head.size
+            if head.solo:
+                return batch
+        if ordered and len(batch) < count and not queue:
+            self._extend(batch, count, body - size)
+        return batch
+
+    def finish(self, entry: Entry) -> None:
+        """The event is done: the handler succeeded, or its dead letter is stored."""
+        self._leave(entry, "done")
+        seq = entry.seq
+        del self._entries[seq]
+        if entry.payload is not None:
+            self.held_bytes -= entry.size
+        lane = entry.lane
+        if lane.entries[0] is entry:
+            lane.entries.popleft()
+        else:  # a replica that finished a key's entries out of order
+            lane.entries.remove(entry)
+        self._settle(lane)
+        order, done = self._order, self._done
+        done.add(seq)
+        while order and order[0] in done:
+            self.floor = order.popleft()
+            done.remove(self.floor)
+
+    def release(self, entry: Entry, *, solo: bool = False) -> None:
+        """It never started, or the replica is known to be done with it: it waits again, uncharged."""
+        self._leave(entry, "waiting")
+        entry.solo = entry.solo or solo
+        self._settle(entry.lane)
+
+    def lose(self, entry: Entry) -> None:
+        """No reply: its key stays blocked until the replica confirmed or is gone."""
+        self._enter(entry, "unknown")
+
+    def park(self, entry: Entry, until: float, *, attempts: int, error: str = "") -> None:
+        """Its *attempts* so far failed: block the key until monotonic *until*."""
+        self._leave(entry, "parked")
+        entry.attempts, entry.error = attempts, error
+        self.parked += 1
+        if entry.size > KEEP_PARKED and entry.payload is not None:
+            entry.payload = None
+            self.held_bytes -= entry.size
+        heapq.heappush(self._wakes, (until, entry.seq))
+        self._settle(entry.lane)
+
+    def condemn(self, entry: Entry) -> None:
+        """Its dead letter is being written; the key waits for that."""
+        self._leave(entry, "dead-writing")
+        self._settle(entry.lane)
+
+    def wake(self, now: float) -> list[Entry]:
+        """Let parked events whose time has come wait again; answers those whose payload must be restored first."""
+        missing = []
+        while self._wakes and self._wakes[0][0] <= now:
+            entry = self._entries.get(heapq.heappop(self._wakes)[1])
+            if entry is None or entry.state != "parked":
+                continue
+            if entry.payload is None:
+                missing.append(entry)
+            else:
+                self._unpark(entry)
+        return missing
+
+    def restore(self, entry: Entry, payload: bytes) -> None:
+        """Give a parked event its payload back; it waits again."""
+        entry.payload = payload
+        self.held_bytes += entry.size
+        if entry.state == "parked":
+            self._unpark(entry)
+
+    def postpone(self, entry: Entry, until: float) -> None:
+        """Its payload could not be read: try again at *until*."""
+        heapq.heappush(self._wakes, (until, entry.seq))
+
+    def next_wake(self) -> float | None:
+        """Monotonic time at which something parked may wait again."""
+        return self._wakes[0][0] if self._wakes else None
+
+    def expired(self, cutoff: float) -> list[Entry]:
+        """Heads of keys, not in flight, that the bus stored before unix time *cutoff*."""
+        found = []
+        for entry in self._entries.values():
+            if entry.published >= cutoff:
+                break
+            if entry.published and entry.state in {"waiting", "parked"} and entry.lane.entries[0] is entry:
+                found.append(entry)
+        return found
+
+    def reroute(self, route: Route) -> None:
+        """The backends changed: ask *route* again for everything that waits."""
+        self._route = route
+        waiting = [lane for queue in self._runnable.values() for lane in queue]
+        self._runnable = {}
+        for lane in waiting:
+            lane.queued = False
+            self._queue(lane)
+
+    def _pass(self, seq: int) -> None:
+        """*seq* needs nothing: the floor passes it when it may."""
+        if self._order:
+            self._order.append(seq)
+            self._done.add(seq)
+        else:
+            self.floor = seq
+
+    def _lane(self, key: str) -> Lane:
+        if not key:
+            return Lane("")
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(key)
+        return lane
+
+    def _queue(self, lane: Lane) -> None:
+        route = self._route(lane.key, lane.entries[0].seq)
+        queue = self._runnable.get(route)
+        if queue is None:
+            queue = self._runnable[route] = deque()
+        queue.append(lane)
+        lane.queued = True
+
+    def _unqueue(self, lane: Lane) -> None:
+        lane.queued = False
+        for queue in self._runnable.values():
+            if lane in queue:
+                queue.remove(lane)
+
+    def _settle(self, lane: Lane) -> None:
+        """Queue *lane* when its head may start, forget it when it is empty."""
+        if not lane.entries:
+            if lane.key:
+                self._lanes.pop(lane.key, None)
+            return
+        startable = not lane.busy and lane.entries[0].state == "waiting"
+        if startable and not lane.queued:
+            self._queue(lane)
+        elif lane.queued and not startable:
+            self._unqueue(lane)
+
+    def _start(self, entry: Entry) -> None:
+        self._enter(entry, "started")
+        entry.lane.busy += 1
+        self.in_flight += 1
+
+    def _extend(self, batch: list[Entry], count: int, body: int) -> None:
+        """Let each key of *batch* run on, in order."""
+        for lane in [entry.lane for entry in batch]:
+            for entry in list(lane.entries)[1 : count - len(batch) + 1]:
+                if entry.state != "waiting" or entry.solo or entry.size > body:
+                    break
+                self._start(entry)
+                batch.append(entry)
+                body -= entry.size
+
+    def _unpark(self, entry: Entry) -> None:
+        self._leave(entry, "waiting")
+        self._settle(entry.lane)
+
+    def _leave(self, entry: Entry, state: State) -> None:
+        """Change *state* and give back what the old one counted."""
+        old = entry.state
+        self._enter(entry, state)
+        if old in {"started", "unknown"}:
+            entry.lane.busy -= 1
+            self.in_flight -= 1
+        elif old == "parked":
+            self.parked -= 1
+
+    @staticmethod
+    def _enter(entry: Entry, state: State) -> None:
+        if state not in TRANSITIONS[entry.state]:
+            raise IllegalTransition(entry.seq, entry.state, state)
+        entry.state = state
