@@ -1,4 +1,4 @@
-"""The state of the fleet: built from every event, answered over HTTP, kept in a file so that it survives zero replicas."""
+"""The state of the fleet: built from every event, answered over HTTP, kept in a file that survives zero replicas."""
 
 import os
 import sqlite3
