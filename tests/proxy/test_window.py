@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from eventbus.bus import Attempt, Incoming
+from proxy.lanes import Entry
 from proxy.transitions import TRANSITIONS, IllegalTransition
-from proxy.window import KEEP_PARKED, MAX_SPAN, Entry, Window
+from proxy.window import KEEP_PARKED, MAX_SPAN, Window
 
 
 def event(seq: int, key: str = "", payload: bytes = b"{}") -> Incoming:
