@@ -1,0 +1,1 @@
+"""One module per command, loaded when it is called; each offers ``app``."""
