@@ -1,0 +1,87 @@
+"""What readers answer: one resource in the neutral model, every default filled, and what could not be honoured.
+
+Readers are pure. They know one resource and the Scope around it; they never see another resource's spec.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+
+from api.conditions import REASONS
+from api.errors import Problem
+from api.meta import Key
+from api.model import Build, Component, Route, Source, Subscription, Workload
+from api.scaling import ScalePolicy
+
+
+class Scope(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reader may know about the rest of its namespace: names, never contents."""
+
+    namespace: str
+    buses: frozenset[str] = frozenset()
+    """EventBus names that resolve here, cluster-wide ones among them; ``default`` always does."""
+    sources: frozenset[str] = frozenset()
+    """``<eventsource>.<event>``."""
+    functions: frozenset[str] = frozenset()
+    capabilities: frozenset[str] = frozenset()
+    """What the substrate can honour: ``processes``, ``images``... (Observed.capabilities)."""
+
+
+class TrafficShare(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a function's work one revision gets."""
+
+    revision: str
+    """Five-digit revision; empty: the latest ready one."""
+    weight: int
+    tag: str | None = None
+
+
+class FunctionModel(msgspec.Struct, frozen=True, kw_only=True):
+    """One Function. ``workload.key.revision`` is empty and the artifact is Unbuilt or an Image."""
+
+    workload: Workload
+    build: Build | None = None
+    """None: nothing to build."""
+    scale: ScalePolicy = ScalePolicy()
+    route: Route | None = None
+    """None: no HTTP trigger. Backends are empty."""
+    subscriptions: tuple[Subscription, ...] = ()
+    """Its own dapr triggers, and its asynchronous invocations. Backends are empty."""
+    traffic: tuple[TrafficShare, ...] = ()
+    """Empty: everything goes to the latest ready revision."""
+    history_limit: int = 10
+    components: tuple[Component, ...] = ()
+    timeout: timedelta = timedelta(minutes=1)
+    """How long a new revision may take to become ready."""
+    notes: tuple[Problem, ...] = ()
+    """Code NotYet or NotHere: one per field that is set and not honoured here."""
+    problems: tuple[Problem, ...] = ()
+    """What makes Accepted False; see accepted_reason()."""
+
+
+class SourceModel(msgspec.Struct, frozen=True, kw_only=True):
+    """One EventSource: its events, and the subscriptions that its sink asks for."""
+
+    sources: tuple[Source, ...] = ()
+    subscriptions: tuple[Subscription, ...] = ()
+    functions: dict[Key, Key] = {}
+    """Subscription -> the function that gets its events."""
+    notes: tuple[Problem, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+class TriggerModel(msgspec.Struct, frozen=True, kw_only=True):
+    """One Trigger: a subscription per subscriber and input."""
+
+    subscriptions: tuple[Subscription, ...] = ()
+    functions: dict[Key, Key] = {}
+    """Subscription -> the function that gets its events."""
+    notes: tuple[Problem, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def accepted_reason(problem: Problem) -> str:
+    """Reason of condition Accepted for *problem*: its code where that is one, else Invalid."""
+    return problem.code if problem.code in REASONS["Accepted"] else "Invalid"
