@@ -1,0 +1,153 @@
+"""One fork: what it is given, its first words on the status pipe, and the errors that these mean."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from api.meta import RevisionKey
+from api.model import Phase, Workload
+from controller.errors import StartFailed
+from controller.local.environments import Environment
+from controller.local.zygotes import Zygote
+from functions_framework import zygote_wire as wire
+
+_PATIENCE = 2.0
+"""Seconds within which a zygote tells how a child ended, and an adopted replica answers."""
+_status: msgspec.json.Decoder[wire.ReplicaStatus] = msgspec.json.Decoder(wire.ReplicaStatus)
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """All that one start needs; *env* holds resolved secrets and is not kept."""
+
+    workload: Workload
+    source: Path
+    environment: Environment
+    env: dict[str, str]
+
+
+class Running(msgspec.Struct, kw_only=True, eq=False):
+    """One replica process."""
+
+    id: str
+    revision: RevisionKey
+    since: datetime
+    check: bool = False
+    """It only loads the handler."""
+    phase: Phase = "starting"
+    pid: int = 0
+    ready_at: float | None = None
+    """Monotonic seconds."""
+    start_ms: float = 0.0
+    descriptor: wire.Descriptor | None = None
+    zygote: Zygote | None = None
+    gone: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+    exit: int | None = None
+    reason: str = ""
+
+
+async def fork(replica: Running, launch: Launch, zygote: Zygote, listener: socket.socket, log: Path) -> wire.Descriptor:
+    """Fork *replica* and wait for its first word; StartFailed says what a person should know."""
+    replica.zygote = zygote
+    reading = await _send(replica, launch, zygote, listener, log)
+    patience = launch.workload.start_timeout.total_seconds()
+    try:
+        line = await asyncio.wait_for(_read_line(reading), patience)
+    except TimeoutError:
+        raise StartFailed("StartTimeout", f"not ready within {patience:g} s; an import or a lock hangs") from None
+    finally:
+        os.close(reading)
+    if not line:
+        raise await _silent_end(replica)
+    status = _status.decode(line)
+    if isinstance(status, wire.LoadFailure):
+        raise _load_failed(status)
+    return status
+
+
+async def ask_descriptor(path: Path) -> wire.Descriptor:
+    """``GET /evoke/descriptor`` of a replica that another controller started; raises OSError or ValueError."""
+    async with asyncio.timeout(_PATIENCE):
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        try:
+            writer.write(b"GET /evoke/descriptor HTTP/1.1\r\nhost: replica\r\nconnection: close\r\n\r\n")
+            answer = await reader.read(1 << 16)
+            while chunk := await reader.read(1 << 16):
+                answer += chunk
+        finally:
+            writer.close()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if b" 200 " not in head.split(b"\r\n", 1)[0]:
+        raise ValueError(f"{path} answered {head[:40]!r}")
+    return msgspec.json.decode(body, type=wire.Descriptor)
+
+
+async def _send(replica: Running, launch: Launch, zygote: Zygote, listener: socket.socket, log: Path) -> int:
+    """Ask for the fork; answers our end of the status pipe."""
+    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    request = wire.Fork(
+        id=replica.id,
+        source=str(launch.source),
+        target=launch.workload.target,
+        env={**launch.env, "POD_NAME": replica.id},
+        # no limit on processes: RLIMIT_NPROC counts everything that this user runs
+        limits=wire.Limits(memory=launch.workload.resources.memory),
+        concurrency=launch.workload.concurrency,
+        check=replica.check,
+    )
+    try:
+        started = await zygote.start(request, [listener.fileno(), handle, writing])
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(handle)
+        os.close(writing)
+    replica.pid = started.pid
+    return reading
+
+
+async def _read_line(reading: int) -> bytes:
+    """Up to the first newline or the end of the pipe."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[bytes] = loop.create_future()
+    held = bytearray()
+
+    def readable() -> None:
+        try:
+            data = os.read(reading, 1 << 16)
+        except BlockingIOError:
+            return
+        held.extend(data)
+        if (not data or b"\n" in data) and not done.done():
+            done.set_result(bytes(held).partition(b"\n")[0])
+
+    loop.add_reader(reading, readable)
+    try:
+        return await done
+    finally:
+        loop.remove_reader(reading)
+
+
+async def _silent_end(replica: Running) -> StartFailed:
+    """The pipe closed without a word: the zygote tells how the process ended."""
+    try:
+        await asyncio.wait_for(replica.gone.wait(), _PATIENCE)
+    except TimeoutError:
+        return StartFailed("CrashLoop", "closed its status pipe without a word")
+    reason = "OutOfMemory" if replica.reason.startswith("out of memory") else "CrashLoop"
+    return StartFailed(reason, f"ended before it was ready: {replica.reason}")
+
+
+def _load_failed(failure: wire.LoadFailure) -> StartFailed:
+    place = f"{failure.file}:{failure.line}: " if failure.file else ""
+    reason = "OutOfMemory" if "MemoryError" in failure.message else "HandlerError"
+    return StartFailed(reason, f"{failure.code} {place}{failure.message}", permanent=True)

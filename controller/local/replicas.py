@@ -1,0 +1,242 @@
+"""Replica processes: started through a zygote, adopted after a restart, stopped with grace.
+
+What runs is known by the zygote (its children) and by a note beside each socket, ``RUN/r/<id>.json``; this table is
+only our picture of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from api.meta import RevisionKey
+from api.model import Phase, Replica
+from controller.errors import StartFailed
+from controller.local.forks import Launch, Running, ask_descriptor, fork
+from controller.local.paths import Paths
+from controller.local.processes import ending, oom_kills
+from controller.local.starts import FairSlots
+from controller.local.zygotes import Zygote, Zygotes
+from functions_framework.zygote_wire import Descriptor, Exited
+
+log = logging.getLogger(__name__)
+
+_BACKLOG = 1024
+_SLOT_TIME = 2.0
+"""Seconds after which a slow start lets others start too."""
+_KILL_PATIENCE = 5.0
+"""Seconds until a killed process must be gone."""
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands beside a replica's socket."""
+
+    revision: RevisionKey
+    since: datetime
+
+
+class Owner(Protocol):
+    """Who decides what a change means."""
+
+    def replica_ready(self, replica: Running) -> None:
+        """It serves."""
+        ...
+
+    def replica_gone(self, replica: Running) -> None:
+        """A process that had been ready ended; *reason* says how."""
+        ...
+
+    def adopts(self, revision: RevisionKey) -> bool:
+        """Whether a replica that is found running may stay."""
+        ...
+
+
+class Replicas:
+    """Every replica of this machine."""
+
+    def __init__(self, paths: Paths, base: str, owner: Owner) -> None:
+        self._paths, self._owner = paths, owner
+        self._slots = FairSlots(os.cpu_count() or 1)
+        self._oom_kills = oom_kills()
+        self._table: dict[str, Running] = {}
+        self._adopting: dict[str, asyncio.Task[None]] = {}
+        self.zygotes = Zygotes(paths, base, self)
+
+    def of(self, revision: RevisionKey, *phases: Phase) -> list[Running]:
+        """Replicas of one revision, oldest first; every phase if none is named."""
+        return [
+            replica
+            for replica in self.all()
+            if replica.revision == revision and (not phases or replica.phase in phases)
+        ]
+
+    def all(self) -> list[Running]:
+        """Every replica, oldest first; check runs are not among them."""
+        return [replica for replica in self._table.values() if not replica.check]
+
+    def observed(self) -> tuple[Replica, ...]:
+        """Every replica as planners see it."""
+        return tuple(
+            Replica(
+                id=replica.id,
+                revision=replica.revision,
+                phase=replica.phase,
+                address=self.address(replica.id),
+                since=replica.since,
+                reason=replica.reason,
+                exit=replica.exit,
+            )
+            for replica in self.all()
+        )
+
+    def address(self, replica: str) -> str:
+        """Where it listens."""
+        return f"unix:{self._socket(replica)}"
+
+    async def check(self, launch: Launch) -> Descriptor:
+        """Load the handler once without serving; StartFailed with file and line when it cannot be loaded."""
+        replica = self._new(launch, check=True)
+        try:
+            with socket.socket(socket.AF_UNIX) as nowhere:
+                return await self._fork(replica, launch, nowhere)
+        finally:
+            await self._end(replica)
+
+    async def start(self, launch: Launch) -> None:
+        """Start one replica and see it ready; StartFailed or Unavailable when it does not become so."""
+        replica = self._new(launch)
+        try:
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(str(self._socket(replica.id)))
+                listener.listen(_BACKLOG)
+                descriptor = await self._fork(replica, launch, listener)
+            if replica.gone.is_set():
+                raise StartFailed("CrashLoop", f"ended as soon as it was ready: {replica.reason}")
+            self._ready(replica, descriptor)
+        except BaseException:
+            await self._end(replica)
+            raise
+
+    async def stop(self, replica: Running, grace: float) -> None:
+        """TERM, wait for *grace* seconds, KILL; ends when the process is gone."""
+        replica.phase = "draining"
+        if replica.zygote is None:
+            return
+        await replica.zygote.signal(replica.id, signal.SIGTERM)
+        try:
+            await asyncio.wait_for(replica.gone.wait(), grace)
+        except TimeoutError:
+            log.warning("%s did not end within its grace period of %g s: killed", replica.id, grace)
+            await self._end(replica)
+
+    def exited(self, exited: Exited) -> None:
+        """Hear from a zygote that a child ended."""
+        replica = self._table.get(exited.id)
+        if replica is None:
+            return
+        replica.exit, replica.reason = exited.code, self._ending(exited.code)
+        replica.gone.set()
+        if replica.phase != "starting":  # who starts it hears of the end by himself
+            self._forget(replica)
+            self._owner.replica_gone(replica)
+
+    def connected(self, zygote: Zygote, children: Mapping[str, int]) -> None:
+        """Hear all children of a zygote: adopt what we do not know, drop what is no more."""
+        for replica in list(self._table.values()):
+            if replica.zygote is zygote and replica.pid and replica.id not in children:
+                self.exited(Exited(id=replica.id, pid=replica.pid, code=-signal.SIGKILL))
+        for name, pid in children.items():
+            if name not in self._table and name not in self._adopting:
+                self._adopting[name] = asyncio.create_task(self._adopt(zygote, name, pid))
+
+    async def adopted(self) -> None:
+        """Wait until everything found is adopted or ended, then remove what the dead left behind."""
+        await asyncio.gather(*self._adopting.values())
+        for path in self._paths.replicas.iterdir():
+            if path.stem not in self._table:
+                path.unlink(missing_ok=True)
+
+    async def _fork(self, replica: Running, launch: Launch, listener: socket.socket) -> Descriptor:
+        began = time.perf_counter()
+        release = await self._slots.take(replica.revision.function_key)
+        timer = asyncio.get_running_loop().call_later(_SLOT_TIME, release)
+        try:
+            zygote = await self.zygotes.at(launch.environment)
+            file = self._paths.replica_log(replica.revision, replica.id)
+            return await fork(replica, launch, zygote, listener, file)
+        finally:
+            timer.cancel()
+            release()
+            replica.start_ms = (time.perf_counter() - began) * 1000
+
+    async def _adopt(self, zygote: Zygote, name: str, pid: int) -> None:
+        """Take a replica over that an earlier controller started, or end it."""
+        try:
+            note = msgspec.json.decode(self._note(name).read_bytes(), type=Note)
+            if not self._owner.adopts(note.revision):
+                raise LookupError(f"{note.revision} is no more")
+            descriptor = await ask_descriptor(self._socket(name))
+        except (OSError, LookupError, ValueError) as error:  # TimeoutError is an OSError
+            log.info("ending %s: %r", name, error)
+            await zygote.signal(name, signal.SIGKILL)
+            return
+        finally:
+            self._adopting.pop(name, None)
+        replica = Running(id=name, revision=note.revision, since=note.since, pid=pid, zygote=zygote)
+        self._table[name] = replica
+        self._ready(replica, descriptor)
+        log.info("adopted %s (pid %d)", name, pid)
+
+    def _new(self, launch: Launch, *, check: bool = False) -> Running:
+        """A replica with a name of its own; long names are cut because its socket's path is limited."""
+        revision = launch.workload.key
+        name = f"{revision.function[:40]}-{revision.revision}-{secrets.token_hex(3)}"
+        replica = Running(
+            id=f"check-{name}" if check else name, revision=revision, since=datetime.now(UTC), check=check
+        )
+        self._table[replica.id] = replica
+        if not check:
+            self._note(name).write_bytes(msgspec.json.encode(Note(revision=revision, since=replica.since)))
+        return replica
+
+    def _ready(self, replica: Running, descriptor: Descriptor) -> None:
+        replica.descriptor, replica.phase, replica.ready_at = descriptor, "ready", time.monotonic()
+        self._owner.replica_ready(replica)
+
+    async def _end(self, replica: Running) -> None:
+        """Kill it if it still lives, and forget it."""
+        if replica.zygote is not None and replica.pid and not replica.gone.is_set():
+            await replica.zygote.signal(replica.id, signal.SIGKILL)
+            try:
+                await asyncio.wait_for(replica.gone.wait(), _KILL_PATIENCE)
+            except TimeoutError:
+                log.warning("%s (pid %d) does not end", replica.id, replica.pid)
+        self._forget(replica)
+
+    def _forget(self, replica: Running) -> None:
+        self._table.pop(replica.id, None)
+        self._note(replica.id).unlink(missing_ok=True)
+        self._socket(replica.id).unlink(missing_ok=True)
+
+    def _ending(self, code: int) -> str:
+        """How it ended; a SIGKILL is put down to memory when the kernel has just killed for it."""
+        kills = oom_kills()
+        killed, self._oom_kills = kills > self._oom_kills, kills
+        return "out of memory, killed by the kernel" if killed and code == -signal.SIGKILL else ending(code)
+
+    def _socket(self, replica: str) -> Path:
+        return self._paths.replicas / f"{replica}.sock"
+
+    def _note(self, replica: str) -> Path:
+        return self._paths.replicas / f"{replica}.json"

@@ -1,0 +1,160 @@
+"""Records of revisions and builds in state.db: what a restart must know, and nothing that can be seen again.
+
+Held in memory and written through. A revision is checked once its descriptor is known.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from api.actions import BuildState, RevisionState
+from api.meta import Key, RevisionKey
+from api.model import Artifact, Bundle, Workload
+from api.scaling import ScalePolicy
+from functions_framework.zygote_wire import Descriptor
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One revision."""
+
+    workload: Workload
+    scale: ScalePolicy
+    created: datetime
+    wanted: int = 0
+    descriptor: Descriptor | None = None
+    problem: str = ""
+    message: str = ""
+
+    @property
+    def key(self) -> RevisionKey:
+        """Its name."""
+        return self.workload.key
+
+    def state(self) -> RevisionState:
+        """What a planner sees."""
+        return RevisionState(
+            key=self.key,
+            digest=self.workload.revision_digest(),
+            checked=self.descriptor is not None,
+            problem=self.problem,
+            message=self.message,
+            wanted=self.wanted,
+            created=self.created,
+            workload=self.workload,
+            scale=self.scale,
+        )
+
+
+class Revisions:
+    """All records; one writer."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._records = {record.key: record for record in map(_record, db.execute("SELECT * FROM revisions"))}
+        self._states = {key: record.state() for key, record in self._records.items()}
+        self._builds = {row["function"]: _build(row["state"]) for row in db.execute("SELECT * FROM builds")}
+
+    def all(self) -> tuple[Record, ...]:
+        """Every record, by name."""
+        return tuple(self._records[key] for key in sorted(self._records))
+
+    def states(self) -> tuple[RevisionState, ...]:
+        """Every record as planners see it."""
+        return tuple(self._states[key] for key in sorted(self._states))
+
+    def get(self, key: RevisionKey) -> Record | None:
+        """One record."""
+        return self._records.get(key)
+
+    def ensure(self, workload: Workload, scale: ScalePolicy, *, now: datetime) -> Record:
+        """Record a revision, or the new policy and labels of one that exists."""
+        known = self._records.get(workload.key)
+        if known is None:
+            return self._put(Record(workload=workload, scale=scale, created=now.astimezone(UTC), wanted=scale.initial))
+        return self.change(workload.key, workload=workload, scale=scale) or known
+
+    def change(self, key: RevisionKey, **changes: Any) -> Record | None:
+        """Write some fields; None when the revision is gone."""
+        known = self._records.get(key)
+        if known is None:
+            return None
+        changed = msgspec.structs.replace(known, **changes)
+        return known if changed == known else self._put(changed)
+
+    def remove(self, key: RevisionKey) -> Record | None:
+        """Forget a revision."""
+        self._db.execute(
+            "DELETE FROM revisions WHERE namespace = ? AND function = ? AND revision = ?", msgspec.structs.astuple(key)
+        )
+        self._states.pop(key, None)
+        return self._records.pop(key, None)
+
+    def builds(self) -> dict[str, BuildState]:
+        """Function ``namespace/name`` -> its latest build."""
+        return dict(self._builds)
+
+    def put_build(self, function: Key, state: BuildState) -> None:
+        """Record a build; one that runs is not written, because it ends with this process."""
+        self._builds[str(function)] = state
+        if state.phase != "running":
+            self._db.execute(
+                "INSERT INTO builds VALUES (?, ?) ON CONFLICT DO UPDATE SET state = excluded.state",
+                (str(function), msgspec.json.encode(state)),
+            )
+
+    def drop_build(self, function: Key) -> None:
+        """Forget the builds of a function."""
+        self._builds.pop(str(function), None)
+        self._db.execute("DELETE FROM builds WHERE function = ?", (str(function),))
+
+    def _put(self, record: Record) -> Record:
+        self._records[record.key] = record
+        self._states[record.key] = record.state()
+        self._db.execute(
+            "INSERT INTO revisions (namespace, function, revision, digest, workload, scale, created, wanted,"
+            " descriptor, problem, message) VALUES (?,?,?,?,?,?,?,?,?,?,?)"
+            " ON CONFLICT DO UPDATE SET digest=excluded.digest,"
+            " workload=excluded.workload, scale=excluded.scale, wanted=excluded.wanted, descriptor=excluded.descriptor,"
+            " problem=excluded.problem, message=excluded.message",
+            (
+                *msgspec.structs.astuple(record.key),
+                self._states[record.key].digest,
+                msgspec.json.encode(record.workload),
+                msgspec.json.encode(record.scale),
+                record.created.isoformat(),
+                record.wanted,
+                msgspec.json.encode(record.descriptor) if record.descriptor else None,
+                record.problem,
+                record.message,
+            ),
+        )
+        return record
+
+
+def _record(row: sqlite3.Row) -> Record:
+    return Record(
+        workload=msgspec.json.decode(row["workload"], type=Workload),
+        scale=msgspec.json.decode(row["scale"], type=ScalePolicy),
+        created=datetime.fromisoformat(row["created"]),
+        wanted=row["wanted"],
+        descriptor=msgspec.json.decode(row["descriptor"], type=Descriptor) if row["descriptor"] else None,
+        problem=row["problem"],
+        message=row["message"],
+    )
+
+
+def _build(state: bytes) -> BuildState:
+    found = msgspec.json.decode(state, type=BuildState)
+    artifact = msgspec.convert(found.artifact, Artifact | None)
+    return msgspec.structs.replace(found, artifact=artifact)
+
+
+def bundle_of(record: Record) -> Bundle:
+    """The code of a revision; only bundles run as processes."""
+    if not isinstance(record.workload.artifact, Bundle):
+        raise TypeError(f"{record.key} is {type(record.workload.artifact).__name__}, not a bundle")
+    return record.workload.artifact
