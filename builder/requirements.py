@@ -20,17 +20,18 @@ _VERSION = re.compile(r"^\(?\s*(?:(?:===|==|~=|!=|<=|>=|<|>)\s*[A-Za-z0-9.*+!_-]
 FRAMEWORKS = frozenset({"functions-framework", "evoke-functions"})
 
 
-def read(folder: Path) -> tuple[str, ...]:
-    """Requirements of a source folder, normalised and sorted; empty without the file. Raises InvalidInput with all."""
-    path = folder / FILE
+def read(folder: Path, *, shown: Path | None = None) -> tuple[str, ...]:
+    """Requirements of a source folder, normalised and sorted; empty without the file.
+
+    Raises InvalidInput with all problems, which name the file in folder *shown* (default: *folder* itself).
+    """
+    path, file = folder / FILE, str((shown or folder) / FILE)
     if not path.is_file():
         return ()
     try:
-        return parse(path.read_text(encoding="utf-8-sig"), file=str(path))
+        return parse(path.read_text(encoding="utf-8-sig"), file=file)
     except UnicodeDecodeError:
-        raise InvalidInput(
-            [Problem(code="E182", file=str(path), message="is not UTF-8 text; save it as UTF-8")]
-        ) from None
+        raise InvalidInput([Problem(code="E182", file=file, message="is not UTF-8 text; save it as UTF-8")]) from None
 
 
 def parse(text: str, *, file: str = FILE) -> tuple[str, ...]:

@@ -6,19 +6,17 @@ action that is repeated, or that meets what is already so, changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from api.actions import Action, Observed
-from api.meta import Key
-from api.model import BuildSource
 
 
 class Substrate(Protocol):
     """One place where functions run. Never blocks on a build, a start or a drain: those end in a later observation."""
 
-    async def observe(self, sources: Sequence[tuple[Key, BuildSource]] = ()) -> Observed:
-        """What is now, *sources* digested as trees; agents, buses, sources and subscriptions are left to the loop."""
+    async def observe(self, folders: Collection[str] = ()) -> Observed:
+        """What is now, with the trees of the source *folders*; what agents know is left to the loop."""
         ...
 
     async def execute(self, action: Action) -> None:

@@ -1,6 +1,7 @@
-"""Records of revisions and builds in state.db: what a restart must know, and nothing that can be seen again.
+"""Records of revisions in state.db: what a restart must know, and nothing that can be seen again.
 
-Held in memory and written through. A revision is checked once its descriptor is known.
+Held in memory and written through. A revision is checked once its descriptor is known. Builds are not recorded: one
+that was done before is found in its folders at once, and an upgrade of the framework is noticed that way.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from api.actions import BuildState, RevisionState
-from api.meta import Key, RevisionKey
-from api.model import Artifact, Bundle, Workload
+from api.actions import RevisionState
+from api.meta import RevisionKey
+from api.model import Bundle, Workload
 from api.scaling import ScalePolicy
 from functions_framework.zygote_wire import Descriptor
 
@@ -56,7 +57,6 @@ class Revisions:
         self._db = db
         self._records = {record.key: record for record in map(_record, db.execute("SELECT * FROM revisions"))}
         self._states = {key: record.state() for key, record in self._records.items()}
-        self._builds = {row["function"]: _build(row["state"]) for row in db.execute("SELECT * FROM builds")}
 
     def all(self) -> tuple[Record, ...]:
         """Every record, by name."""
@@ -93,24 +93,6 @@ class Revisions:
         self._states.pop(key, None)
         return self._records.pop(key, None)
 
-    def builds(self) -> dict[str, BuildState]:
-        """Function ``namespace/name`` -> its latest build."""
-        return dict(self._builds)
-
-    def put_build(self, function: Key, state: BuildState) -> None:
-        """Record a build; one that runs is not written, because it ends with this process."""
-        self._builds[str(function)] = state
-        if state.phase != "running":
-            self._db.execute(
-                "INSERT INTO builds VALUES (?, ?) ON CONFLICT DO UPDATE SET state = excluded.state",
-                (str(function), msgspec.json.encode(state)),
-            )
-
-    def drop_build(self, function: Key) -> None:
-        """Forget the builds of a function."""
-        self._builds.pop(str(function), None)
-        self._db.execute("DELETE FROM builds WHERE function = ?", (str(function),))
-
     def _put(self, record: Record) -> Record:
         self._records[record.key] = record
         self._states[record.key] = record.state()
@@ -145,12 +127,6 @@ def _record(row: sqlite3.Row) -> Record:
         problem=row["problem"],
         message=row["message"],
     )
-
-
-def _build(state: bytes) -> BuildState:
-    found = msgspec.json.decode(state, type=BuildState)
-    artifact = msgspec.convert(found.artifact, Artifact | None)
-    return msgspec.structs.replace(found, artifact=artifact)
 
 
 def bundle_of(record: Record) -> Bundle:

@@ -42,7 +42,6 @@ CREATE TABLE IF NOT EXISTS revisions (
     problem TEXT NOT NULL DEFAULT '', message TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (namespace, function, revision)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS builds (function TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
 """
 
 

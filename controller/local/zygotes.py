@@ -191,6 +191,11 @@ class Zygotes:
         await zygote.ready()
         return zygote
 
+    async def found(self) -> None:
+        """Wait until the base zygote and those below it have told their children; Unavailable if one does not."""
+        await self.base.ready()
+        await asyncio.gather(*(zygote.ready() for zygote in self._others.values()))
+
     async def retire(self, digests: frozenset[str]) -> None:
         """Stop zygotes of environments other than *digests*."""
         kept = {_name(digest) for digest in digests}

@@ -1,0 +1,180 @@
+"""The substrate of one machine: builds are folders and environments, replicas are processes forked from zygotes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from pathlib import Path
+
+from api.actions import (
+    Action,
+    CancelBuild,
+    Ensure,
+    HandOver,
+    Observed,
+    Publish,
+    Remove,
+    SetReplicas,
+    StartBuild,
+)
+from api.errors import NotFound
+from api.meta import RevisionKey
+from api.model import Bundle, Snapshot, Workload
+from api.platform import Platform
+from builder import requirements
+from controller.errors import NotHere
+from controller.local.builds import Builds
+from controller.local.environments import Environments
+from controller.local.feed import Feed
+from controller.local.fleet import Fleet
+from controller.local.forks import Launch, Running
+from controller.local.paths import Paths
+from controller.local.replicas import Replicas
+from controller.local.revisions import Revisions, bundle_of
+from controller.local.secrets import Secrets
+from controller.local.trees import Trees
+from replicas.server import ControlServer
+
+CAPABILITIES = frozenset({"processes", "folders"})
+"""What this substrate honours beyond what every one does."""
+
+
+class LocalSubstrate:
+    """See controller.substrate.Substrate."""
+
+    def __init__(
+        self, paths: Paths, platform: Platform, revisions: Revisions, control: ControlServer, feed: Feed
+    ) -> None:
+        self._paths, self._platform, self._revisions = paths, platform, revisions
+        self._control, self._feed = control, feed
+        self._subscribers: list[Callable[[], None]] = []
+        self._snapshots: dict[str, Snapshot] = {}
+        self.environments = Environments()
+        self.secrets = Secrets(paths.secrets)
+        self.trees = Trees(self._changed)
+        self.builds = Builds(paths, self.environments, self.trees, self._changed)
+        self.fleet = Fleet(revisions, control, self._launch, self._changed, self._announce)
+        self.replicas = Replicas(paths, self.environments.digest(), self.fleet)
+        self.fleet.replicas = self.replicas
+
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        """Call *changed* whenever an observation would differ."""
+        self._subscribers.append(changed)
+
+    async def start(self) -> None:
+        """Find the replicas that an earlier controller left running; the base zygote must answer."""
+        self.replicas.zygotes.start()
+        await self.replicas.zygotes.found()
+        await self.replicas.adopted()
+        for record in self._revisions.all():
+            self.fleet.converge(record.key)
+
+    async def stop(self) -> None:
+        """Stop builds and let every replica finish; the agents must be gone or idle by now."""
+        await self.builds.stop()
+        grace = max((record.workload.grace for record in self._revisions.all()), default=None)
+        await self.fleet.stop(grace)
+        await self.replicas.zygotes.stop()
+
+    async def observe(self, folders: Collection[str] = ()) -> Observed:
+        """What is now."""
+        return Observed(
+            revisions=self._revisions.states(),
+            builds=self.builds.states(),
+            trees=await self.trees.digests(folders),
+            replicas=self.replicas.observed(),
+            capabilities=CAPABILITIES,
+            snapshots={namespace: snapshot.digest for namespace, snapshot in self._snapshots.items()},
+            secrets=self.secrets.names(),
+            url=f"http://{self._platform.http}",
+        )
+
+    async def execute(self, action: Action) -> None:
+        """Carry out one action."""
+        match action:
+            case StartBuild():
+                self.builds.start(action)
+            case CancelBuild(key=key, reason=reason):
+                self.builds.cancel(key, reason)
+            case Ensure(workload=workload, scale=scale):
+                self._revisions.ensure(workload, scale, now=datetime.now(UTC))
+                self.fleet.converge(workload.key)
+            case SetReplicas(revision=revision, replicas=count, drain=drain, because=because):
+                self._scale(revision, count, drain, because)
+            case Remove(revision=revision):
+                self.fleet.remove(revision)
+            case Publish(snapshot=snapshot):
+                self._snapshots[snapshot.namespace] = snapshot
+                self._control.publish(snapshot)
+            case HandOver():
+                raise NotHere("replica counts of processes are set by Evoke alone", hint="remove the foreign scaler")
+
+    @property
+    def snapshots(self) -> dict[str, Snapshot]:
+        """What was published last, by namespace."""
+        return self._snapshots
+
+    def collect_garbage(self) -> None:
+        """Remove bundles and stop zygotes that no revision uses any more."""
+        used = [bundle_of(record) for record in self._revisions.all() if isinstance(record.workload.artifact, Bundle)]
+        codes = {bundle.code.removeprefix("sha256:") for bundle in used}
+        for folder in self._paths.bundles.iterdir():
+            if folder.name not in codes and not folder.name.startswith(".") and not self.builds.running:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _scale(self, revision: RevisionKey, count: int, drain: Collection[str], because: str) -> None:
+        record = self._revisions.get(revision)
+        if record is None:
+            raise NotFound(f"revision {revision} is not there")
+        if record.wanted != count:
+            self._feed.post(
+                revision.function_key,
+                "scaled",
+                f"{record.wanted} -> {count}  {because}",
+                data={"from": record.wanted, "to": count, "because": because, "revision": revision.revision},
+            )
+        self.fleet.set_wanted(revision, count, drain)
+
+    async def _launch(self, workload: Workload) -> Launch:
+        """All that one start of *workload* needs, secrets read now."""
+        record = self._revisions.get(workload.key)
+        if record is None:
+            raise NotFound(f"revision {workload.key} is not there")
+        bundle = bundle_of(record)
+        environment = self.environments.find(bundle.runtime)
+        if environment is None:  # somebody emptied the cache
+            environment = await self.environments.ensure(requirements.read(Path(bundle.source)))
+        return Launch(workload=workload, source=Path(bundle.source), environment=environment, env=self._env(workload))
+
+    def _env(self, workload: Workload) -> dict[str, str]:
+        key, function = workload.key, workload.key.function_key
+        return {
+            **{env.name: self.secrets.resolve(key.namespace, env.value) for env in workload.env},
+            "FUNC_CONTEXT": workload.context.decode(),
+            "FUNCTION_TARGET": workload.target,
+            "PORT": str(workload.port),
+            "POD_NAMESPACE": key.namespace,
+            "K_SERVICE": key.function,
+            "K_REVISION": f"{key.function}-{key.revision}",
+            "DAPR_HTTP_ENDPOINT": f"http://{self._platform.dapr}",
+            "DAPR_API_TOKEN": self._platform.token(function),
+            "EVOKE_DAPR_SOCKET": str(self._paths.socket("dapr")),
+            "EVOKE_LOG": "json",
+        }
+
+    def _announce(self, replica: Running) -> None:
+        self._feed.post(
+            replica.revision.function_key,
+            "activation",
+            f"ready in {replica.start_ms:.0f} ms",
+            data={
+                "replica": replica.id,
+                "cold_start_ms": round(replica.start_ms, 1),
+                "revision": replica.revision.revision,
+            },
+        )
+
+    def _changed(self) -> None:
+        for changed in self._subscribers:
+            changed()
