@@ -13,8 +13,9 @@ Truth = Literal["True", "False", "Unknown"]
 ORDER = ("Accepted", "Built", "Connected", "Available", "Routed", "Subscribed", "Scaling")
 """The order in which Ready looks for the first condition that is not True."""
 
-INFORMATIVE = {"Scaling": frozenset({"AtMax", "Paused"})}
-"""Reasons that leave Ready True."""
+INFORMATIVE = {"Accepted": frozenset({"NotHere", "NotYet"}), "Scaling": frozenset({"AtMax", "Paused"})}
+"""Reasons that leave Ready True: something is not honoured, and the rest works. A kind that nothing was done for has no
+condition beside Accepted, and is not Ready."""
 
 REASONS: Mapping[str, Mapping[str, str]] = {
     "Accepted": {
@@ -60,6 +61,7 @@ REASONS: Mapping[str, Mapping[str, str]] = {
     "Subscribed": {
         "Subscribed": "A proxy owns every subscription.",
         "NothingToSubscribe": "The function has no event trigger.",
+        "Unassigned": "No proxy owns it yet.",
         "BusNotFound": "The event bus does not exist in this namespace.",
         "BusUnreachable": "The event bus does not answer.",
         "TopicDenied": "The topic is not allowed for this function.",
@@ -120,10 +122,11 @@ def unknown(type_: str, reason: str, message: str = "") -> Condition:
 
 def ready(conditions: Iterable[Condition]) -> Condition:
     """Ready: the first of ORDER that is not True, its reason copied; zero replicas is Ready."""
-    by_type = {condition.type: condition for condition in conditions}
+    by_type = {condition.type: condition for condition in conditions if condition.type != "Ready"}
     for type_ in ORDER:
         found = by_type.get(type_)
-        if found and found.status != "True" and found.reason not in INFORMATIVE.get(type_, frozenset()):
+        informative = len(by_type) > 1 and found is not None and found.reason in INFORMATIVE.get(type_, frozenset())
+        if found and found.status != "True" and not informative:
             return Condition(type="Ready", status=found.status, reason=found.reason, message=found.message)
     return true("Ready")
 
