@@ -59,9 +59,12 @@ class Client:
     def delete(self, kind: str, name: str) -> None:
         self._named(kind, name, "DELETE", self._resource(kind, name))
 
-    def watch(self, *, since: str = "", logs: bool = False, everywhere: bool = False) -> Iterator[dict[str, Any]]:
+    def watch(
+        self, *, since: str = "", logs: bool = False, everywhere: bool = False, timeout: float | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Happenings as they come; ends after *timeout* seconds without one, or with the platform."""
         query = {"namespace": None if everywhere else self.namespace, "since": since, "logs": logs}
-        return self._open("controller", "GET", "/v1/watch", query=query, timeout=None).lines()
+        return self._open("controller", "GET", "/v1/watch", query=query, timeout=timeout).lines()
 
     def function(self, name: str) -> dict[str, Any]:
         """Status of one function: conditions, revisions, replicas, scaling, subscriptions."""
@@ -87,7 +90,7 @@ class Client:
 
     def top(self) -> list[dict[str, Any]]:
         found = self._ask("controller", "GET", "/v1/top")
-        return list(found.get("rows", found.get("items", [])) if isinstance(found, dict) else found)
+        return rows(found)
 
     def platform(self) -> dict[str, Any]:
         found: dict[str, Any] = self._ask("controller", "GET", "/v1/platform")
@@ -95,7 +98,7 @@ class Client:
 
     def secrets(self) -> list[dict[str, Any]]:
         found = self._ask("controller", "GET", "/v1/secrets", query={"namespace": self.namespace})
-        return list(found.get("items", found.get("secrets", [])) if isinstance(found, dict) else found)
+        return rows(found)
 
     def set_secret(self, name: str, key: str, value: str) -> None:
         body = {"namespace": self.namespace, "name": name, "key": key, "value": value}
@@ -171,6 +174,14 @@ class Client:
         otherwise = f"there is {', '.join(sorted(names)[:5])}" if names else f"see `evoke get {kinds.plural(kind)}`"
         message = f"no {kind} named '{name}' in namespace {self.namespace}"
         return NotFound(message, code=error.code or "E194", hint=did_you_mean(name, names, otherwise=otherwise))
+
+
+def rows(body: Any) -> list[dict[str, Any]]:
+    """The list in an answer that is one, or holds one under any name."""
+    if isinstance(body, dict):
+        body = next((value for value in body.values() if isinstance(value, list)), [])
+    found: list[dict[str, Any]] = body
+    return found
 
 
 def refusal(status: int, body: Any) -> Exception:

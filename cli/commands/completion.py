@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from cli.options import Session, command_line, new_app
-from cli.output import write
 
 app = new_app()
 
@@ -46,4 +45,4 @@ complete -c evoke -a '(__evoke)'""",
 @command_line(app, example="source <(evoke completion bash)")
 def completion(session: Session, shell: Annotated[Shell, typer.Argument(help="The shell.")]) -> None:
     """Print the completion script of a shell; source it from the shell's start-up file."""
-    write(SCRIPTS[shell])
+    session.out.show({"script": SCRIPTS[shell]}, SCRIPTS[shell])

@@ -1,0 +1,98 @@
+"""``evoke invoke``: one request to a function; the reply on stdout, status and timing on stderr."""
+
+from __future__ import annotations
+
+import http.client
+import sys
+import time
+from collections.abc import Sequence
+from typing import IO, Annotated
+
+import typer
+
+from cli import payload
+from cli.commands.logs import line
+from cli.errors import Failed, Usage
+from cli.options import Session, command_line, new_app
+from cli.transport import Reply, send
+
+app = new_app()
+
+REVISION = "evoke-revision"
+"""Header that asks the gateway for one revision."""
+CALL = ("x-call-id", "x-request-id")
+"""Headers that name the call."""
+
+
+@command_line(
+    app,
+    example="""
+    evoke invoke hello --path '/?name=Ada'
+    evoke invoke store -d @event.json -H 'content-type: application/cloudevents+json'
+    """,
+)
+def invoke(  # noqa: PLR0913, PLR0917 - one parameter per option
+    session: Session,
+    name: Annotated[str, typer.Argument(metavar="FUNCTION", help="The function.")],
+    data: Annotated[str, typer.Option("-d", "--data", metavar="DATA|@FILE|-", help="The body.")] = "",
+    header: Annotated[
+        list[str] | None, typer.Option("-H", "--header", metavar="'NAME: VALUE'", help="A header.")
+    ] = None,
+    method: Annotated[str, typer.Option("-X", "--method", help="GET, or POST when there is data.")] = "",
+    path: Annotated[str, typer.Option("--path", help="Path and query below the function.")] = "/",
+    later: Annotated[bool, typer.Option("--async", help="Queue it: answers once it is stored.")] = False,
+    revision: Annotated[str, typer.Option("--revision", help="This revision, such as 00002.")] = "",
+    logs: Annotated[bool, typer.Option("--logs", help="What the call logged, on stderr.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Exit 0 whatever the status; add no line end.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="For the reply.")] = 60,
+) -> None:
+    """Send one request to a function through the gateway; a function at zero replicas starts for it."""
+    headers = read_headers(header or [])
+    body = open_body(data)
+    if body is not None and "content-type" not in headers:
+        headers["content-type"] = payload.media_type(body) if isinstance(body, bytes) else "application/octet-stream"
+    if revision:
+        headers[REVISION] = revision
+    target = f"/{'async-' if later else ''}function/{session.namespace}/{name}/{path.removeprefix('/')}"
+    address = session.client.platform()["http"]
+    started = time.monotonic()
+    connection = http.client.HTTPConnection(address, timeout=timeout)
+    reply = send(connection, method.upper() or ("GET" if body is None else "POST"), target, body, headers)
+    last = b"\n"
+    for chunk in reply.chunks():
+        sys.stdout.buffer.write(chunk)
+        last = chunk
+    if not raw and not last.endswith(b"\n"):
+        sys.stdout.buffer.write(b"\n")
+    sys.stdout.flush()
+    finish(session, name, reply, time.monotonic() - started, logs=logs, raw=raw)
+
+
+def open_body(data: str) -> bytes | IO[bytes] | None:
+    """The body; a file is streamed, however large."""
+    return (payload.open_file(data) or payload.read(data)) if data else None
+
+
+def read_headers(given: Sequence[str]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for text in given:
+        name, colon, value = text.partition(":")
+        if not colon or not name.strip() or any(c in text for c in "\r\n"):
+            raise Usage(f"'{text}' is no header", hint="write it as 'name: value'")
+        headers[name.strip().lower()] = value.strip()
+    return headers
+
+
+def finish(session: Session, name: str, reply: Reply, took: float, *, logs: bool, raw: bool) -> None:
+    """Status and timing, then the call's logs; an answer of 4xx or 5xx is a failure."""
+    call = next((reply.headers[header] for header in CALL if header in reply.headers), "")
+    session.out.talk(
+        f"{reply.status} {http.client.responses.get(reply.status, '')} in {took * 1000:.0f} ms {call}".rstrip()
+    )
+    if logs and call:
+        for entry in session.client.logs(name, call=call):
+            session.out.talk(line(entry, session.out))
+    if reply.status >= 400 and not raw:
+        if reply.status == 404:
+            session.client.function(name)  # raises NotFound with the nearest name
+        raise Failed(f"function/{name} answered {reply.status}", hint=f"see `evoke logs {name}`")
