@@ -1,0 +1,1 @@
+"""Names under which OpenFunction's Python framework keeps its types."""
