@@ -372,6 +372,8 @@ class EventFilter(Wire, frozen=True, kw_only=True):
     """A filter that must not match."""
     sql: str | None = None
     """CloudEvents SQL."""
+    expression: Condition | None = None
+    """Ours: a condition over attributes and data."""
 
 
 class Correlation(Wire, frozen=True, kw_only=True):

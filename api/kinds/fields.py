@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -17,7 +18,6 @@ Duration: TypeAlias = Annotated[str, Meta(extra={"rule": "duration"}, extra_json
 Quantity: TypeAlias = Annotated[int | str, Meta(extra={"rule": "quantity"})]
 Subject: TypeAlias = Annotated[str, Meta(extra={"rule": "subject"}, extra_json_schema={"maxLength": 249})]
 """A topic of an EventBus."""
-Cron: TypeAlias = Annotated[str, Meta(extra={"rule": "cron"}, extra_json_schema={"maxLength": 256})]
 Schedule: TypeAlias = Annotated[str, Meta(extra={"rule": "schedule"}, extra_json_schema={"maxLength": 256})]
 """``@every 2s``, ``@hourly`` or cron with five or six fields."""
 MqttTopic: TypeAlias = Annotated[str, Meta(extra={"rule": "mqtt"}, extra_json_schema={"maxLength": 65535})]
@@ -45,6 +45,8 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class SecretKeySelector(Wire, frozen=True, kw_only=True):
     """One key of a Secret of the same namespace."""
 
+    refused: ClassVar[Mapping[str, str]] = {"namespace": "references stay in their own namespace"}
+
     name: Name
     """Name of the Secret."""
     key: str
@@ -60,6 +62,8 @@ class ValueFrom(Wire, frozen=True, kw_only=True):
 
 class LocalObjectReference(Wire, frozen=True, kw_only=True):
     """A Secret of the same namespace."""
+
+    refused: ClassVar[Mapping[str, str]] = {"namespace": "references stay in their own namespace"}
 
     name: Name
     """Its name."""

@@ -18,6 +18,8 @@ _PLACE = "the platform decides where a replica runs"
 class KeySelector(Wire, frozen=True, kw_only=True):
     """One key of a Secret or ConfigMap of the same namespace."""
 
+    refused: ClassVar[Mapping[str, str]] = {"namespace": "references stay in their own namespace"}
+
     name: Name
     """Its name."""
     key: str

@@ -1,0 +1,255 @@
+"""Resources as people write them: YAML files, folders, standard input -> checked Documents.
+
+``read`` answers every resource or raises InvalidInput with every problem of every file, each with file, line, field
+path and what to do. ``decode`` does the same for one resource that came over the API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Any, BinaryIO
+
+import msgspec
+
+from api import consistency, metadata
+from api.consistency.loops import Member, loops
+from api.errors import InvalidInput, Problem
+from api.kinds import KINDS, KindInfo
+from api.meta import Key
+from api.structure import MAX_FAULTS, Bad, Fault, check, shape, similar
+from api.tree import Node, Path, text_of
+from api.yaml_reader import MAX_BYTES, MAX_DEPTH, Reader
+
+MAX_FILES = 1000
+MAX_TOTAL = 16 << 20
+SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+STDIN = "-"
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """One resource as written, where it stands, and what its body means."""
+
+    resource: dict[str, Any]
+    """apiVersion, kind, metadata (namespace filled in), spec... without lines."""
+    file: str = ""
+    line: int = 0
+    info: KindInfo
+    key: Key
+    spec: Any = None
+    """Struct of api.kinds."""
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What stands under ``spec``, the fields that stand beside it put in: what decode_spec() reads back."""
+        return body(self.resource, self.info)
+
+
+class _Draft:
+    """A document while its problems are collected."""
+
+    def __init__(self, resource: Any, file: str, line: int, tree: Node | None) -> None:
+        self.resource, self.file, self.line, self.tree = resource, file, line, tree
+        self.faults: list[Fault] = []
+        self.document: Document | None = None
+
+    def problems(self) -> Iterator[Problem]:
+        for fault in self.faults[:MAX_FAULTS]:
+            yield self.problem(fault)
+        if len(self.faults) > MAX_FAULTS:
+            yield self.problem(Fault("E109", (), f"more than {MAX_FAULTS} problems; the first ones are shown"))
+
+    def problem(self, fault: Fault) -> Problem:
+        line = self.tree.line_of(fault.path) if self.tree else self.line
+        return Problem(code=fault.code, message=fault.message, path=text_of(fault.path), file=self.file, line=line)
+
+
+def read(
+    paths: Iterable[str | FilePath], *, stdin: BinaryIO | None = None, namespace: str = "default"
+) -> tuple[Document, ...]:
+    """Read files, folders (their YAML and JSON files, not those of sub-folders) and ``-`` (*stdin*).
+
+    *namespace* is for resources that name none. Raises InvalidInput.
+    """
+    problems: list[Problem] = []
+    drafts: list[_Draft] = []
+    total = 0
+    for file, content in _contents(paths, stdin, problems):
+        total += len(content)
+        if total > MAX_TOTAL:
+            problems.append(Problem(code="E107", message="more than 16 MiB in all", file=file))
+            break
+        reader = Reader(file)
+        drafts += [_Draft(node.plain(), file, node.line, node) for node in reader.documents(content)]
+        problems += reader.problems
+    return _decided(drafts, namespace, problems)
+
+
+def decode_all(sent: Sequence[Mapping[str, Any]], *, namespace: str = "default") -> tuple[Document, ...]:
+    """Check ``{"resource": ..., "file", "line"}`` as they come over the API. Raises InvalidInput."""
+    drafts = [_Draft(one.get("resource"), str(one.get("file", "")), int(one.get("line", 0)), None) for one in sent]
+    return _decided(drafts, namespace, [])
+
+
+def decode(resource: Mapping[str, Any], *, namespace: str = "default") -> Any:
+    """The body of one resource as a Struct of api.kinds. Raises InvalidInput."""
+    return decode_all([{"resource": dict(resource)}], namespace=namespace)[0].spec
+
+
+def decode_spec(api_version: str, kind: str, spec: Mapping[str, Any]) -> Any:
+    """A stored body (Document.body) as a Struct of api.kinds. Raises InvalidInput."""
+    info = KINDS.get((api_version, kind))
+    if info is None:
+        raise InvalidInput([Problem(code="E115", message=f"{api_version} {kind} is no kind of this release")])
+    try:
+        return msgspec.convert(spec, info.spec)
+    except msgspec.ValidationError as error:
+        raise InvalidInput([Problem(code="E111", message=str(error), path="spec")]) from error
+
+
+def body(resource: Mapping[str, Any], info: KindInfo) -> dict[str, Any]:
+    """What stands under ``spec`` and beside it, in one."""
+    inner = resource.get("spec") if info.has_spec else None
+    beside = {name: resource[name] for name in info.beside if name in resource}
+    return {**(inner if isinstance(inner, dict) else {}), **beside}
+
+
+def _decided(drafts: list[_Draft], namespace: str, problems: list[Problem]) -> tuple[Document, ...]:
+    for draft in drafts:
+        _check(draft, namespace)
+    _check_set(drafts)
+    problems += [problem for draft in drafts for problem in draft.problems()]
+    if problems:
+        raise InvalidInput(sorted(problems, key=lambda problem: (problem.file, problem.line)))
+    return tuple(draft.document for draft in drafts if draft.document is not None)
+
+
+def _check(draft: _Draft, namespace: str) -> None:
+    """Fill the draft's faults, and its document where it has none."""
+    resource = draft.resource
+    if not isinstance(resource, dict):
+        draft.faults.append(Fault("E106", (), "a resource is a mapping with apiVersion, kind and metadata"))
+        return
+    if _depth(resource) > MAX_DEPTH:
+        draft.faults.append(Fault("E107", (), f"nested deeper than {MAX_DEPTH} levels"))
+        return
+    info = _kind(resource, draft.faults)
+    if info is None:
+        return
+    key, resource = metadata.identify(resource, info, namespace, draft.faults)
+    spec = _body(resource, info, key.namespace, draft.faults)
+    if not draft.faults:
+        draft.document = Document(resource=resource, file=draft.file, line=draft.line, info=info, key=key, spec=spec)
+
+
+def _kind(resource: dict[str, Any], faults: list[Fault]) -> KindInfo | None:
+    version, kind = resource.get("apiVersion"), resource.get("kind")
+    info = KINDS.get((version, kind)) if isinstance(version, str) and isinstance(kind, str) else None
+    if info is not None:
+        return info
+    for name, value in (("apiVersion", version), ("kind", kind)):
+        if not isinstance(value, str) or not value:
+            faults.append(Fault("E115", (name,) if name in resource else (), f"`{name}` is missing"))
+    if faults:
+        return None
+    kinds = {known: api for api, known in KINDS}
+    if str(kind) in kinds:
+        faults.append(Fault("E115", ("apiVersion",), f"`{str(version)[:80]}` has no {kind}: use {kinds[str(kind)]}"))
+    else:
+        hint = similar(str(kind), list(kinds)) or f"; known are {', '.join(kinds)}"
+        faults.append(Fault("E115", ("kind",), f"`{str(kind)[:80]}` is no kind{hint}"))
+    return None
+
+
+def _body(resource: dict[str, Any], info: KindInfo, namespace: str, faults: list[Fault]) -> Any:
+    """The body as a Struct, or None after its faults were appended."""
+    path: Path = ("spec",) if info.has_spec else ()
+    if info.has_spec and "spec" not in resource:
+        faults.append(Fault("E119", (), "`spec` is missing"))
+        return None
+    if info.has_spec and not isinstance(resource["spec"], dict):
+        faults.append(Fault("E111", path, "expected an object; write `{}` for an empty one"))
+        return None
+    before = len(faults)
+    try:
+        kept = check(body(resource, info), shape(info.spec), path, faults)
+    except Bad:
+        return None
+    spec = msgspec.convert(kept, info.spec)
+    faults += consistency.check(info.kind, spec, namespace, complete=len(faults) == before, path=path)
+    return spec
+
+
+def _check_set(drafts: list[_Draft]) -> None:
+    """Duplicates and loops over all documents."""
+    first: dict[tuple[str, Key], _Draft] = {}
+    members, owners = [], []
+    for draft in drafts:
+        document = draft.document
+        if document is None:
+            continue
+        earlier = first.setdefault((document.info.kind, document.key), draft)
+        if earlier is not draft:
+            place = f"{earlier.file}:{earlier.line}" if earlier.file else "this set"
+            message = f"{document.info.kind} {document.key} already stands in {place}"
+            draft.faults.append(Fault("E117", ("metadata", "name"), message))
+            continue
+        members.append(Member(document.key.namespace, document.key.name, document.spec))
+        owners.append(draft)
+    for index, fault in loops(members):
+        owners[index].faults.append(Fault(fault.code, ("spec", *fault.path), fault.message))
+
+
+def _depth(value: Any) -> int:
+    """Levels of lists and mappings, counted without recursion."""
+    depth, level = 0, [value]
+    while level and depth <= MAX_DEPTH:
+        inner = [
+            item
+            for one in level
+            if isinstance(one, dict | list)
+            for item in (one.values() if isinstance(one, dict) else one)
+        ]
+        level, depth = inner, depth + 1
+    return depth
+
+
+def _contents(
+    paths: Iterable[str | FilePath], stdin: BinaryIO | None, problems: list[Problem]
+) -> Iterator[tuple[str, bytes]]:
+    """(name, at most 1 MiB and a byte) of each file; what cannot be read becomes a problem."""
+    for count, (name, path) in enumerate(_files(paths, problems)):
+        if count >= MAX_FILES:
+            problems.append(Problem(code="E107", message=f"more than {MAX_FILES} files", file=name))
+            return
+        try:
+            if path is None:
+                yield name, stdin.read(MAX_BYTES + 1) if stdin is not None else b""
+            else:
+                with path.open("rb") as file:
+                    yield name, file.read(MAX_BYTES + 1)
+        except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
+            reason = getattr(error, "strerror", None) or str(error)
+            problems.append(Problem(code="E108", message=f"cannot be read: {reason}", file=name))
+
+
+def _files(paths: Iterable[str | FilePath], problems: list[Problem]) -> Iterator[tuple[str, FilePath | None]]:
+    for path in paths:
+        place = FilePath(path)
+        if str(path) == STDIN:
+            yield "stdin", None
+        elif place.is_dir():
+            try:
+                inside = sorted(file for file in place.iterdir() if _holds_resources(file))
+            except OSError as error:
+                problems.append(Problem(code="E108", message=f"cannot be read: {error.strerror}", file=str(path)))
+                continue
+            if not inside:
+                problems.append(Problem(code="E106", message="no YAML or JSON file in this folder", file=str(path)))
+            yield from ((str(file), file) for file in inside)
+        else:
+            yield str(path), place
+
+
+def _holds_resources(file: FilePath) -> bool:
+    return file.suffix in SUFFIXES and not file.name.startswith(".") and file.is_file()
