@@ -86,6 +86,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Namespace -> digest of the snapshot published last."""
     scaling: dict[str, str] = {}
     """Function ``namespace/name`` -> "" while every reading is fresh, else ``Reason: message``."""
+    secrets: dict[str, frozenset[str]] | None = None
+    """Secret ``namespace/name`` -> its keys; None: not known here."""
     url: str = ""
     """Where the gateway listens, ``http://127.0.0.1:8080``; empty: no gateway."""
 
