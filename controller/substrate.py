@@ -6,17 +6,22 @@ action that is repeated, or that meets what is already so, changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from api.actions import Action, Observed
+from api.meta import Key
+from api.model import BuildSource
 
 
 class Substrate(Protocol):
     """One place where functions run. Never blocks on a build, a start or a drain: those end in a later observation."""
 
-    async def observe(self, folders: Collection[str] = ()) -> Observed:
-        """What is now, with the trees of the source *folders*; what agents know is left to the loop."""
+    async def observe(self, sources: Sequence[tuple[Key, BuildSource]] | None = None) -> Observed:
+        """What is now, with the trees of *sources* that are folders; None: without a look at any tree.
+
+        What agents and the autoscaler know is left to the loop.
+        """
         ...
 
     async def execute(self, action: Action) -> None:

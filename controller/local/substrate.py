@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from api.actions import (
     StartBuild,
 )
 from api.errors import NotFound
-from api.meta import RevisionKey
-from api.model import Bundle, Snapshot, Workload
+from api.meta import Key, RevisionKey
+from api.model import BuildSource, Bundle, Directory, Snapshot, Workload
 from api.platform import Platform
 from builder import requirements
 from controller.errors import NotHere
@@ -77,16 +77,16 @@ class LocalSubstrate:
         await self.fleet.stop(grace)
         await self.replicas.zygotes.stop()
 
-    async def observe(self, folders: Collection[str] = ()) -> Observed:
+    async def observe(self, sources: Sequence[tuple[Key, BuildSource]] | None = None) -> Observed:
         """What is now."""
+        folders = None if sources is None else {one.path for _, one in sources if isinstance(one, Directory)}
         return Observed(
             revisions=self._revisions.states(),
             builds=self.builds.states(),
-            trees=await self.trees.digests(folders),
+            trees={} if folders is None else await self.trees.digests(folders),
             replicas=self.replicas.observed(),
             capabilities=CAPABILITIES,
             snapshots={namespace: snapshot.digest for namespace, snapshot in self._snapshots.items()},
-            secrets=self.secrets.names(),
             url=f"http://{self._platform.http}",
         )
 

@@ -1,0 +1,54 @@
+"""What connected proxies and gateways report, as facts for the planner; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from api.frames import Readings
+from api.meta import Key
+
+
+class Agent(Protocol):
+    """What is read of replicas.server.AgentState."""
+
+    @property
+    def role(self) -> str: ...
+
+    @property
+    def readings(self) -> Readings | None: ...
+
+
+def facts(agents: Mapping[str, Agent]) -> dict[str, Any]:
+    """Fields *agents*, *buses*, *sources* and *subscriptions* of api.actions.Observed."""
+    readings = [agent.readings for agent in agents.values() if agent.readings is not None]
+    return {
+        "agents": {name: agent.role for name, agent in agents.items()},
+        "buses": _worst(
+            (one.bus, "" if one.connected else _reason(one.reason or "Unreachable", one.message))
+            for reading in readings
+            for one in reading.buses
+        ),
+        "sources": _worst(
+            (one.source, "" if one.connected else _reason(one.reason or "Unreachable", one.message))
+            for reading in readings
+            for one in reading.sources
+        ),
+        "subscriptions": _worst(
+            (one.subscription, _reason(one.condition, one.last_error) if one.condition else "")
+            for reading in readings
+            for one in reading.triggers
+        ),
+    }
+
+
+def _worst(reports: Iterable[tuple[Key, str]]) -> dict[str, str]:
+    """One word per thing: what any agent complains of outweighs the others' silence."""
+    found: dict[str, str] = {}
+    for key, word in reports:
+        found[str(key)] = found.get(str(key)) or word
+    return found
+
+
+def _reason(reason: str, message: str) -> str:
+    return f"{reason}: {message}"
