@@ -62,6 +62,8 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     subscription: Key
     trigger: str
     subject: str
+    group: str = ""
+    """Group of the subscription; Intake.dead_letter fills it in, replay() needs it."""
     reason: str
     """``max-attempts``, ``rejected``, ``expired``, ``malformed``, ``loop``, ``unroutable``."""
     error: str = ""
@@ -114,7 +116,11 @@ class Intake(Protocol):
 
     async def arm(self, bell: Callable[[], None]) -> int:
         """Arm the doorbell: *bell* runs when an event is stored after this call. Returns pending() read after arming,
-        so that no event falls between the two."""
+        so that no event falls between the two.
+
+        A bell may ring a moment before its event is stored and for a duplicate that never is: answer it with
+        request(), which waits for the event, not with pending(). It rings for every event until disarm().
+        """
         ...
 
     async def disarm(self) -> None: ...
@@ -126,7 +132,12 @@ class Intake(Protocol):
 
 Deliver = Callable[[Sequence[Incoming]], None]
 Lost = Callable[[str], None]
-"""Called once with the reason when ownership or the connection for good is lost; the owner must stop."""
+"""Called once with the reason when ownership or the connection for good is lost; the owner must stop.
+
+A broken connection alone does not call it: the intake goes on at the same epoch when the connection is back, what was
+delivered before is not delivered again, and meanwhile ``fresh`` turns False. The owner calls open() again after Lost,
+if it still is assigned.
+"""
 
 
 class EventBus(Protocol):
@@ -146,13 +157,20 @@ class EventBus(Protocol):
     ) -> None:
         """Store one structured CloudEvent; returns only when the bus has acknowledged it.
 
-        *dedupe*: sha1 of source NUL id, absorbed for two minutes. *output*: published by a function, which may use the
-        part of the store that outside publishers may not.
+        *key*: becomes the event's partitionkey where that differs. *dedupe*: sha1 of source NUL id (see
+        cloudevents.dedupe_id), absorbed for two minutes. *output*: published by a function, which may use the part of
+        the store that outside publishers may not. Calls that overlap are stored in the order in which they were made,
+        a broken connection between them included. Raises Malformed, TooLarge, BusFull, or Unreachable at the latest
+        after 10 s: then the event may or may not be stored.
         """
         ...
 
     async def open(self, subscription: Subscription, *, worker: str, deliver: Deliver, lost: Lost) -> Intake:
-        """Take ownership: raise the epoch, read the floor, fence the old owner, then accept requests."""
+        """Take ownership: raise the epoch, read the floor, fence the old owner, then accept requests.
+
+        Where there is progress it goes on from there, whatever *start* says; without any, ``all`` starts at the oldest
+        stored event, ``new`` and ``resume`` after the newest.
+        """
         ...
 
     async def lag(self, subscription: Subscription) -> int:
@@ -160,7 +178,10 @@ class EventBus(Protocol):
         ...
 
     async def forget(self, subscription: Subscription) -> None:
-        """Delete the subscription's consumer, progress and attempts (its Trigger was deleted). Dead letters stay."""
+        """Delete the subscription's consumer, progress and attempts (its Trigger was deleted). Dead letters stay.
+
+        With start ``resume`` the progress stays too: that is what a trigger of the same name resumes from.
+        """
         ...
 
     def tail(self, subject: str, *, since: datetime | None = None) -> AsyncIterator[Incoming]:
@@ -180,7 +201,10 @@ class EventBus(Protocol):
         ...
 
     async def trim(self, subjects: Mapping[str, Collection[Subscription]]) -> None:
-        """Drop what every subscription of a subject has passed."""
+        """Drop what every subscription of a subject has passed, but for the newest few (bus option ``retain``).
+
+        A subject with a subscription that was never opened is left alone.
+        """
         ...
 
     async def close(self) -> None: ...

@@ -1,0 +1,34 @@
+"""From the neutral model's Bus to its backend: one entry per kind, imported when it is first used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import cast
+
+from api.model import Bus, Option
+from eventbus.bus import EventBus
+from eventbus.errors import BusError
+
+BACKENDS = {
+    "memory": ("eventbus.memory", "MemoryBus"),
+    "nats": ("eventbus.jetstream_bus", "JetStreamBus"),
+}
+"""Kind -> module and class; ``kafka`` and ``mqtt`` are read but not built yet."""
+
+
+class NotYet(BusError):
+    """This kind of bus is not built in this release."""
+
+    reason = "NotYet"
+
+
+def connect(bus: Bus, resolve: Callable[[Option], str]) -> EventBus:
+    """The backend for *bus*, not yet connected; *resolve* turns an option into its text, secrets included."""
+    if bus.kind not in BACKENDS:
+        raise NotYet(
+            f"event bus {bus.key} is of kind {bus.kind}, which this release does not run",
+            hint=f"use one of {', '.join(sorted(BACKENDS))}",
+        )
+    module, name = BACKENDS[bus.kind]
+    return cast("EventBus", getattr(import_module(module), name)(bus, resolve))
