@@ -1,0 +1,86 @@
+"""``plan(world) -> Plan``: the order of the concerns, each of which stands in its own module; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from api.actions import Action, CancelBuild, Observed, Plan, Publish, Resource, World
+from api.meta import Key
+from api.model import BuildSource, Snapshot
+from controller import builds, deployment, hosts, reading, snapshot, statuses
+from controller.deployment import Deployment
+from controller.reading import Models
+
+
+def plan(world: World) -> Plan:
+    """What to do now so that the world comes to be as declared; nothing when it is."""
+    models = reading.read(world.resources, world.observed.capabilities, also=world.observed.snapshots)
+    deployments = deploy(world, models)
+    snapshots = [describe(namespace, models, deployments) for namespace in models.namespaces]
+    return Plan(
+        actions=order(
+            *(one.actions for one in deployments.values()),
+            publish(snapshots, world.observed),
+            remains(world),
+        ),
+        statuses=statuses.all_of(world, models, deployments),
+    )
+
+
+def sources(resources: Iterable[Resource]) -> tuple[tuple[Key, BuildSource], ...]:
+    """What functions are built from: the argument of Substrate.observe()."""
+    models = reading.read(resources, ())
+    return tuple((key, model.build.source) for key, model in models.functions.items() if model.build is not None)
+
+
+def deploy(world: World, models: Models) -> dict[Key, Deployment]:
+    by_key = {one.key: one for one in world.resources if one.kind == "Function" and not one.deleting}
+    return {
+        key: deployment.deploy(by_key[key], model, world.observed, world.now)
+        for key, model in sorted(models.functions.items())
+    }
+
+
+def describe(namespace: str, models: Models, deployments: Mapping[Key, Deployment]) -> Snapshot:
+    """The snapshot of one namespace."""
+    here = [one for key, one in deployments.items() if key.namespace == namespace]
+    owned = hosts.owners(models.functions)
+    return snapshot.snapshot(
+        namespace,
+        routes=[
+            snapshot.routed(one.model.route, one.backends, hosts.lost(one.key, one.model, owned))
+            for one in here
+            if one.model.route is not None
+        ],
+        subscriptions=[
+            snapshot.delivered(one, deployments[function].backends if function in deployments else ())
+            for one, function in models.subscriptions(namespace)
+            if snapshot.resolves(one.bus, models.buses)
+        ],
+        sources=[one for one in models.events(namespace) if snapshot.resolves(one.bus, models.buses)],
+        buses=[bus for key, bus in models.buses.items() if key.namespace == namespace],
+        components=[component for one in here for component in one.model.components],
+    )
+
+
+def publish(snapshots: Iterable[Snapshot], observed: Observed) -> tuple[Publish, ...]:
+    return tuple(Publish(snapshot=one) for one in snapshots if observed.snapshots.get(one.namespace) != one.digest)
+
+
+def remains(world: World) -> tuple[Action, ...]:
+    """What functions that are gone have left behind."""
+    functions = {str(one.key): one.key for one in world.resources if one.kind == "Function" and not one.deleting}
+    orphaned = tuple(
+        CancelBuild(key=Key.parse(name), reason="the function is gone")
+        for name, state in sorted(world.observed.builds.items())
+        if name not in functions and state.phase == builds.RUNNING
+    )
+    return (*orphaned, *deployment.orphans(functions.values(), world.observed))
+
+
+_ORDER = ("CancelBuild", "StartBuild", "Ensure", "Publish", "Remove")
+"""Traffic leaves a revision before the revision goes."""
+
+
+def order(*groups: Sequence[Action]) -> tuple[Action, ...]:
+    return tuple(sorted((one for group in groups for one in group), key=lambda one: _ORDER.index(type(one).__name__)))

@@ -1,0 +1,116 @@
+"""Resources to the neutral model: every reader run once, with the names around it; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+
+from api.actions import Resource
+from api.errors import InvalidInput, Problem
+from api.meta import Key
+from api.model import Bus, Source, Subscription
+from controller.readers.events import read_bus, read_source, read_trigger
+from controller.readers.function import read_function
+from controller.readers.model import FunctionModel, Scope, SourceModel, TriggerModel
+from controller.snapshot import DEFAULT_BUS
+
+Read = TypeVar("Read")
+
+PLATFORM_NAMESPACE = "default"
+"""It has its bus before anything is declared."""
+
+
+class Models(msgspec.Struct, kw_only=True):
+    """Everything that was declared, read; a resource whose reader refused it stands in *refused* only."""
+
+    functions: dict[Key, FunctionModel] = {}
+    buses: dict[Key, Bus] = {}
+    """Per namespace; cluster-wide ones under the name they have in each."""
+    sources: dict[Key, SourceModel] = {}
+    triggers: dict[Key, TriggerModel] = {}
+    refused: dict[tuple[str, Key], tuple[Problem, ...]] = {}
+    namespaces: tuple[str, ...] = ()
+
+    def subscriptions(self, namespace: str) -> Iterable[tuple[Subscription, Key]]:
+        """Every subscription of a namespace with the function that gets its events."""
+        for key, model in self.functions.items():
+            if key.namespace == namespace:
+                yield from ((one, key) for one in model.subscriptions)
+        for group in (self.sources, self.triggers):
+            for key, owner in group.items():
+                if key.namespace == namespace:
+                    yield from ((one, owner.functions[one.key]) for one in owner.subscriptions)
+
+    def events(self, namespace: str) -> Iterable[Source]:
+        for key, model in self.sources.items():
+            if key.namespace == namespace:
+                yield from model.sources
+
+
+def read(resources: Iterable[Resource], capabilities: Collection[str], also: Iterable[str] = ()) -> Models:
+    """Read everything that is not being deleted; *also* names namespaces that stand without resources."""
+    alive = [resource for resource in resources if not resource.deleting]
+    named = {resource.key.namespace for resource in alive if resource.key.namespace}
+    models = Models(namespaces=tuple(sorted({*named, *also, PLATFORM_NAMESPACE})))
+    of = _by_kind(alive)
+    _read_buses(of, models)
+    for namespace in models.namespaces:
+        scope = Scope(
+            namespace=namespace,
+            buses=frozenset({DEFAULT_BUS, *(key.name for key in models.buses if key.namespace == namespace)}),
+            functions=frozenset(one.key.name for one in of.get("Function", ()) if one.key.namespace == namespace),
+            capabilities=frozenset(capabilities),
+        )
+        _read_namespace(of, models, scope)
+    return models
+
+
+def _read_buses(of: dict[str, list[Resource]], models: Models) -> None:
+    for resource in of.get("ClusterEventBus", ()):
+        bus = _try(models, resource, partial(read_bus, resource))
+        for namespace in models.namespaces if bus is not None else ():
+            key = Key(namespace, resource.key.name)
+            models.buses[key] = msgspec.structs.replace(bus, key=key)
+    for resource in of.get("EventBus", ()):
+        bus = _try(models, resource, partial(read_bus, resource))
+        if bus is not None:
+            models.buses[resource.key] = bus
+
+
+def _read_namespace(of: dict[str, list[Resource]], models: Models, scope: Scope) -> None:
+    def here(kind: str) -> list[Resource]:
+        return [resource for resource in of.get(kind, ()) if resource.key.namespace == scope.namespace]
+
+    for resource in here("EventSource"):
+        source = _try(models, resource, partial(read_source, resource, scope))
+        if source is not None:
+            models.sources[resource.key] = source
+    scope = msgspec.structs.replace(
+        scope, sources=frozenset(source.key.name for source in models.events(scope.namespace))
+    )
+    for resource in here("Function"):
+        function = _try(models, resource, partial(read_function, resource, scope))
+        if function is not None:
+            models.functions[resource.key] = function
+    for resource in here("Trigger"):
+        trigger = _try(models, resource, partial(read_trigger, resource, scope))
+        if trigger is not None:
+            models.triggers[resource.key] = trigger
+
+
+def _by_kind(resources: Iterable[Resource]) -> dict[str, list[Resource]]:
+    found: dict[str, list[Resource]] = {}
+    for resource in resources:
+        found.setdefault(resource.kind, []).append(resource)
+    return found
+
+
+def _try(models: Models, resource: Resource, reader: Callable[[], Read]) -> Read | None:
+    try:
+        return reader()
+    except InvalidInput as error:
+        models.refused[resource.kind, resource.key] = error.problems
+        return None

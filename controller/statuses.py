@@ -1,0 +1,125 @@
+"""The status of every stored resource: one function per kind, one entry per kind in the table; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+
+from api.actions import Resource, Status, World
+from api.conditions import Condition, true
+from api.meta import Key
+from controller import authority, builds, hosts, status
+from controller.deployment import Deployment
+from controller.reading import Models
+from controller.snapshot import resolves
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What statuses are made of."""
+
+    world: World
+    models: Models
+    deployments: Mapping[Key, Deployment]
+    owned: Mapping[str, Key]
+    """Host -> the function that has it."""
+
+
+def all_of(world: World, models: Models, deployments: Mapping[Key, Deployment]) -> tuple[Status, ...]:
+    owned = hosts.owners(models.functions)
+    facts = Facts(world=world, models=models, deployments=deployments, owned=owned)
+    return tuple(_of(resource, facts) for resource in world.resources if not resource.deleting)
+
+
+def _of(resource: Resource, facts: Facts) -> Status:
+    refused = facts.models.refused.get((resource.kind, resource.key))
+    if refused:
+        return status.status(resource, [status.accepted(refused)])
+    return _KINDS.get(resource.kind, lambda one, _: status.not_yet(one))(resource, facts)
+
+
+def _function(resource: Resource, facts: Facts) -> Status:
+    one, observed = facts.deployments[resource.key], facts.world.observed
+    namespace, model = resource.key.namespace, one.model
+    subscriptions = [sub for sub, function in facts.models.subscriptions(namespace) if function == resource.key]
+    lost = hosts.lost(resource.key, model, facts.owned)
+    replicas = tuple(replica for replica in observed.replicas if replica.revision.function_key == resource.key)
+    built = builds.condition(model.build, observed, str(resource.key))
+    available = status.available(one.newest, one.backends, one.known, observed)
+    lacking = authority.problems(one.policy, observed.capabilities)
+    fields: dict[str, Any] = {
+        "build": status.legacy(built),
+        "serving": status.legacy(available),
+        "revision": status.image(one.known),
+        "revisions": status.revisions(one.known, one.backends, replicas),
+        "replicas": sum(1 for replica in replicas if replica.phase == "ready"),
+        "scaling": {"authority": one.policy.authority.value, "min": one.policy.min, "max": one.policy.max},
+    }
+    if model.route is not None:
+        fields["addresses"] = status.addresses(resource.key, set(hosts.claimed(model)) - set(lost), observed)
+    return status.status(
+        resource,
+        [
+            status.accepted((*model.problems, *lacking), model.notes),
+            built,
+            available,
+            status.routed(model.route is not None, lost, observed),
+            status.subscribed([sub.key for sub in subscriptions], _missing(subscriptions, facts), observed),
+            status.scaling(one.policy, resource.key, observed),
+            status.active(replicas),
+        ],
+        **fields,
+    )
+
+
+def _bus(resource: Resource, facts: Facts) -> Status:
+    connected = status.connected([resource.key], facts.world.observed.buses)
+    return status.status(resource, [true("Accepted"), connected])
+
+
+def _cluster_bus(resource: Resource, facts: Facts) -> Status:
+    keys = status.buses_of(resource.key.name, facts.models.namespaces)
+    return status.status(resource, [true("Accepted"), status.connected(keys, facts.world.observed.buses)])
+
+
+def _source(resource: Resource, facts: Facts) -> Status:
+    model, observed = facts.models.sources[resource.key], facts.world.observed
+    conditions = [status.accepted(model.problems, model.notes)]
+    missing = _missing(model.sources, facts)
+    conditions.append(status.connected([one.key for one in model.sources], observed.sources, missing))
+    if model.subscriptions:
+        keys = [one.key for one in model.subscriptions]
+        conditions.append(status.subscribed(keys, _missing(model.subscriptions, facts), observed))
+    return status.status(resource, conditions)
+
+
+def _trigger(resource: Resource, facts: Facts) -> Status:
+    model, observed = facts.models.triggers[resource.key], facts.world.observed
+    keys = [one.key for one in model.subscriptions]
+    conditions: list[Condition] = [
+        status.accepted(model.problems, model.notes),
+        status.subscribed(keys, _missing(model.subscriptions, facts), observed),
+    ]
+    return status.status(resource, conditions)
+
+
+def _secret(resource: Resource, _facts: Facts) -> Status:
+    return status.status(resource, [true("Accepted")])
+
+
+def _missing(users: Any, facts: Facts) -> list[str]:
+    """Names of buses that are asked for and not there."""
+    return sorted({one.bus.name for one in users if not resolves(one.bus, facts.models.buses)})
+
+
+_Kind: TypeAlias = Callable[[Resource, Facts], Status]
+
+_KINDS: Mapping[str, _Kind] = {
+    "ClusterEventBus": _cluster_bus,
+    "EventBus": _bus,
+    "EventSource": _source,
+    "Function": _function,
+    "Secret": _secret,
+    "Trigger": _trigger,
+}
