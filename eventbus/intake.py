@@ -229,7 +229,16 @@ class JetStreamIntake:
         await self.disarm()
         for subject in self._membership.filters:
             self._bells.append(await self._connection.listen(subject, lambda _: bell()))
-        return await self.pending()  # an answered request behind the SUBs is the barrier; a flush is not
+        # The SUBs stand once this is answered (a flush would not tell). Its count may be too low: what was published
+        # just before waits in the stream's queue, and new messages are counted a moment after they are stored.
+        pending = await self.pending()
+        if pending:
+            return pending
+        await self._js.barrier(self._membership.topic.barrier)
+        for subject in self._membership.filters:
+            if await self._js.any_from(self._stream, self._position + 1, subject):
+                return max(1, await self.pending())
+        return 0
 
     async def disarm(self) -> None:
         bells, self._bells = self._bells, []

@@ -17,6 +17,8 @@ NO_STREAM: Final = 10059
 NO_CONSUMER: Final = 10014
 NO_MESSAGE: Final = 10037
 NAME_IN_USE: Final = 10058
+OTHER_STREAM: Final = 10060
+"""Nats-Expected-Stream did not hold."""
 WRONG_LAST: Final = 10071
 """Nats-Expected-Last-Subject-Sequence did not hold."""
 EXPECT_LAST = "Nats-Expected-Last-Subject-Sequence"
@@ -163,6 +165,27 @@ class JetStream:
                 return None
             raise
         return msgspec.json.decode(reply, type=_Got).message
+
+    async def any_from(self, stream: str, seq: int, subject: str) -> bool:
+        """Whether a message of *subject* stands at *seq* or behind it."""
+        try:
+            await self.call(f"STREAM.MSG.GET.{stream}", {"seq": seq, "next_by_subj": subject})
+        except ApiError as error:
+            if error.number == NO_MESSAGE:
+                return False
+            raise
+        return True
+
+    async def barrier(self, subject: str) -> None:
+        """Return when everything published to the subject's stream before this call is stored.
+
+        A publish that names another stream is refused in its turn; an info request may overtake those in the queue.
+        """
+        try:
+            await self.store(subject, b"", {"Nats-Expected-Stream": "-"})
+        except ApiError as error:
+            if error.number != OTHER_STREAM:
+                raise
 
     async def payload(self, stream: str, seq: int) -> bytes:
         """Bytes of one stored message; a direct get, because base64 of the largest event would exceed a reply."""

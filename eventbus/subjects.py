@@ -61,6 +61,11 @@ class Topic(msgspec.Struct, frozen=True):
         """Where an event is published; *spread* is its key, or its id when it has none."""
         return f"ev.{self.bus}.{self.topic}.{partition(spread)}.{token(type_)}.{token(source)}"
 
+    @property
+    def barrier(self) -> str:
+        """In the stream, but where nothing is stored and nobody listens."""
+        return f"ev.{self.bus}.{self.topic}.b"
+
     def replay(self, member: str) -> str:
         return f"ev.{self.bus}.{self.topic}.r.{member}"
 
