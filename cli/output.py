@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, TextIO
 
+import msgspec
+
 from api.errors import EvokeError, InvalidInput
 from cli.errors import Usage, did_you_mean
 
@@ -121,7 +123,7 @@ def fail(error: Exception) -> int:
 def error_lines(error: Exception) -> list[str]:
     """What a person reads about *error*."""
     if isinstance(error, InvalidInput):
-        return [one_line(problem) for problem in error.problems]
+        return [one_line(msgspec.structs.replace(problem, file=near(problem.file))) for problem in error.problems]
     if isinstance(error, EvokeError):
         return [one_line(error)]
     if hasattr(error, "format_message"):
@@ -131,6 +133,12 @@ def error_lines(error: Exception) -> list[str]:
     if os.environ.get("EVOKE_DEBUG"):
         raise error
     return [one_line(f"E198 {type(error).__name__}: {error}; please report it: EVOKE_DEBUG=1 shows where")]
+
+
+def near(file: str) -> str:
+    """*file* as seen from here, where that is shorter."""
+    here = os.path.relpath(file) if file.startswith("/") else file
+    return file if here.startswith("..") else here
 
 
 def _usage_line(error: Any) -> str:

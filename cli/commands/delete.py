@@ -55,7 +55,7 @@ def choose(session: Session, kind: str | None, name: str | None, files: list[Pat
     if files and (kind or name):
         raise Usage("give KIND NAME or -f, not both")
     if files:
-        found = documents.load(files)
+        found = documents.load(files, namespace=session.namespace)
         return [(one["resource"]["kind"].lower(), one["resource"]["metadata"]["name"]) for one in reversed(found)]
     if kind is None:
         raise Usage("delete needs KIND NAME or -f PATH", hint="for example: evoke delete function on-reading")

@@ -1,0 +1,191 @@
+"""``evoke up``: the platform, this folder's resources, reload on save, and what happens, in one terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli import documents, project, readiness, start, target, wording
+from cli.client import Client
+from cli.commands.apply import report_warnings
+from cli.errors import Failed, MissingFile, NotYet
+from cli.follow import Applied, Happenings, follow, tell
+from cli.narrate import Narrator
+from cli.options import Session, command_line, new_app
+from cli.waiting import Progress
+
+app = new_app()
+
+PACE = 0.05
+
+
+@command_line(
+    app,
+    example="""
+    evoke up
+    evoke up samples/fleet -d --no-watch
+    """,
+)
+def up(  # noqa: PLR0913, PLR0917 - one parameter per option
+    session: Session,
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The project.")] = Path(),
+    detach: Annotated[bool, typer.Option("-d", "--detach", help="Go to the background once all is ready.")] = False,
+    no_watch: Annotated[bool, typer.Option("--no-watch", help="Saves change nothing.")] = False,
+    no_prune: Annotated[bool, typer.Option("--no-prune", help="Keep resources whose YAML is gone.")] = False,
+    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="HTTP port.")] = None,
+    proxies: Annotated[int, typer.Option("--proxies", min=0, help="More processes that deliver.")] = 0,
+    bus: Annotated[str, typer.Option("--bus", metavar="URL", help="Another broker as the default bus.")] = "",
+    state: Annotated[Path | None, typer.Option("--state", metavar="DIR", help="Where data lives [DIR/.evoke].")] = None,
+    attach: Annotated[bool, typer.Option("--attach", hidden=True)] = False,
+) -> None:
+    """Start the platform, apply DIR, reload what is saved, and show what happens. Ctrl-C stops everything, data stays.
+
+    With -d it goes on in the background (`evoke down` stops it). As a server: `evoke up -d --no-watch`.
+    """
+    if bus:
+        raise NotYet("--bus", hint="name the broker in an EventBus resource")
+    if not folder.is_dir():
+        raise MissingFile(folder)
+    place = (state or folder / target.FOLDER).absolute()
+    watched = Watched(session, folder, place, prune=not no_prune, watch=not no_watch)
+    signal.signal(signal.SIGTERM, _terminate)
+    if attach:
+        watched.attach()
+        return
+    documents.load_project(folder, namespace=session.namespace)  # a mistake ends it before anything starts
+    options = [f"--port={port}"] if port else []
+    options += [f"--proxies={proxies}"] if proxies else []
+    options += ["--no-watch"] if no_watch else []
+    supervisor = start.Supervisor(place, options, dies_with_us=not detach)
+    stays = False
+    try:
+        watched.begin(supervisor)
+        if detach:
+            watched.leave()
+            stays = True
+        else:
+            watched.watch(lambda: not supervisor.ended)
+            session.out.talk("stopped; data stays" if start.holder(place) is None else supervisor.said())
+    finally:
+        if not stays:
+            _stop(session, supervisor)
+
+
+class Watched:
+    """One project on its platform."""
+
+    def __init__(self, session: Session, folder: Path, state: Path, *, prune: bool, watch: bool) -> None:
+        self._session, self._out, self._folder, self._state = session, session.out, folder, state
+        self._prune, self._watch = prune, watch
+        self._client: Client = start.client(state, session.namespace)
+        self._narrator = Narrator()
+        self._applied = Applied(folder, self._client, prune=prune)
+
+    def begin(self, supervisor: start.Supervisor) -> None:
+        """Wait for the platform, apply the folder, and tell how each resource does."""
+        progress = Progress(self._out)
+        facts = supervisor.wait_for(self._client, progress.say)
+        progress.clear()
+        self._happenings = Happenings(self._client)
+        self._banner(facts)
+        results = self._applied.apply()
+        report_warnings(self._session, results)
+        names = {f"{one['kind'].lower()}/{one['name']}" for one in results if one["outcome"] != "pruned"}
+        self._wait({"eventbus/default", *names}, progress)
+
+    def watch(self, running: Any) -> None:
+        """Tell and re-apply until the platform ends."""
+        count = wording.counted(sum(1 for _ in project.files(self._folder)), "file")
+        rest = "Ctrl-C stops, data stays"
+        self._line(f"watching {count}; {rest}" if self._watch else f"running; {rest}")
+        applied = self._applied if self._watch else None
+        follow(self._out, self._narrator, self._happenings, folder=self._folder, applied=applied, running=running)
+
+    def attach(self) -> None:
+        """Watch a platform that somebody else started, until it ends."""
+        self._happenings = Happenings(self._client)
+        self.watch(lambda: start.holder(self._state) is not None)
+
+    def leave(self) -> None:
+        """Let it go on in the background, with a watcher of its own where files are watched."""
+        if self._watch:
+            words = [
+                "up",
+                str(self._folder.absolute()),
+                "--state",
+                str(self._state),
+                "--attach",
+                "-n",
+                self._session.namespace,
+            ]
+            words += [] if self._prune else ["--no-prune"]
+            with (self._state / "logs" / "up.log").open("ab") as log:
+                subprocess.Popen(  # noqa: S603 - our own words
+                    [sys.executable, "-P", "-m", "cli.app", *words],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self._folder,
+                    start_new_session=True,
+                )
+        self._line("running in the background; stop it with `evoke down`")
+
+    def _banner(self, facts: dict[str, Any]) -> None:
+        state = os.path.relpath(self._state)
+        shown = state if not state.startswith("..") else str(self._state)
+        parts = ("local", f"state {shown}", f"http {facts['http']}", f"mqtt {facts['mqtt']}")
+        if self._out.structured:
+            self._out.item({"type": "platform", **facts}, "")
+        else:
+            self._line(" · ".join(parts))
+
+    def _wait(self, names: Iterable[str], progress: Progress) -> None:
+        """Tell each resource, in the order in which work flows, as soon as it is ready or cannot become it."""
+        begun = time.monotonic()
+        for name in readiness.in_order(names):
+            while (resource := self._find(name)) is None or not readiness.settled(resource):
+                passed = time.monotonic() - begun
+                if passed > 1:
+                    said = wording.readiness(resource) if resource else "is not there"
+                    progress.say(f"{name}: {said} ({passed:.0f} s)")
+                if start.holder(self._state) is None:
+                    raise Failed("the platform ended", hint=f"see {self._state}/logs")
+                time.sleep(PACE)
+            progress.clear()
+            kind, _, own = name.partition("/")
+            line = readiness.line(resource, self._client.function(own) if kind == "function" else None)
+            self._narrator.knows(name, line)
+            self._line(line)
+        for happening in self._happenings.take(0):
+            if happening["type"] not in {"ready", "changed", "problem"}:
+                tell(self._out, self._narrator, happening)
+
+    def _find(self, name: str) -> dict[str, Any] | None:
+        kind, _, own = name.partition("/")
+        return next((one for one in self._client.items(kind) if one["metadata"]["name"] == own), None)
+
+    def _line(self, text: str) -> None:
+        if not self._out.structured:
+            self._out.item(None, text)
+
+
+def _stop(session: Session, supervisor: start.Supervisor) -> None:
+    """Stop all processes; a second Ctrl-C does not cut that short, its end is bounded."""
+    progress = Progress(session.out)
+    progress.say("stopping...")
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    supervisor.stop()
+    signal.signal(signal.SIGINT, handler)
+    progress.clear()
+
+
+def _terminate(*_: object) -> None:
+    raise KeyboardInterrupt

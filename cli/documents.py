@@ -1,0 +1,32 @@
+"""YAML named on the command line -> documents for `POST /v1/apply`; every defect of every file in one go."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from api import documents
+from cli import project
+
+Document = dict[str, Any]
+"""``resource``, ``file`` (absolute: code is looked for beside it), ``line``."""
+
+
+def load(paths: Sequence[Path], *, namespace: str) -> list[Document]:
+    """Read files, folders and ``-``. Raises InvalidInput with every problem."""
+    stdin = sys.stdin.buffer if any(str(path) == documents.STDIN for path in paths) else None
+    found = documents.read(paths, stdin=stdin, namespace=namespace)
+    return [{"resource": one.resource, "file": place(one.file), "line": one.line} for one in found]
+
+
+def load_project(folder: Path, *, namespace: str) -> list[Document]:
+    """The resources of a project folder; none when it holds no YAML of ours."""
+    return load(project.manifests(folder), namespace=namespace)
+
+
+def place(file: str) -> str:
+    """Where the document's folder is, for the controller: stdin counts as a file here."""
+    return os.path.abspath("stdin" if file == documents.STDIN else file)  # noqa: PTH100 - keeps symlinks as they are

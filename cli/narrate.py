@@ -1,0 +1,109 @@
+"""Happenings as the lines of `evoke up`; pure, except that it remembers what belongs on one line.
+
+A start is told once, when it is done: ``on-reading  0 -> 1  event waiting, lag 1        ready in 9 ms``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cli.output import one_line
+
+RESOURCE = 24
+"""Width of the column with the resource."""
+WORD = 9
+"""Width of the word behind it: ready, changed, problem."""
+MESSAGE = 36
+"""Width of a message that something follows."""
+PATIENCE = 2.0
+"""Seconds that a scaling line waits for its replica; then it is told without."""
+
+Happening = Mapping[str, Any]
+
+
+def resource_line(resource: str, word: str, message: str = "") -> str:
+    """``function/on-reading     ready    revision 00002``"""
+    return f"{resource:<{RESOURCE}}{word:<{WORD}}{one_line(message) if message else ''}".rstrip()
+
+
+def function_line(function: str, message: str, after: str = "") -> str:
+    """``on-reading  kitchen is hot: 32                  (attempt 4)``"""
+    return f"{function}  {message:<{MESSAGE}}{after}".rstrip() if after else f"{function}  {message}".rstrip()
+
+
+class Narrator:
+    """Turns happenings into lines; *now* is any monotonic time in seconds."""
+
+    def __init__(self) -> None:
+        self._starting: dict[tuple[str, str], tuple[float, str]] = {}
+        """(function, revision) -> when its growth was decided, and the line that waits for the replica."""
+        self._said: dict[str, str] = {}
+        """Resource -> the last line about its state, so that none is said twice."""
+
+    def tell(self, happening: Happening, now: float) -> list[str]:
+        """Lines for *happening*; none when nobody needs to know."""
+        kind, resource = happening["type"], str(happening["resource"])
+        name, message = resource.partition("/")[2], str(happening.get("message") or "")
+        if kind in {"ready", "changed", "problem", "removed"}:
+            return self._state(resource, kind, message)
+        if kind == "log":
+            return log_lines(name, happening.get("data") or {}, message)
+        if kind == "scaled":
+            return self._scaled(name, message, facts(happening), now)
+        if kind == "activation":
+            waiting = self._starting.pop((name, str(facts(happening).get("revision", ""))), None)
+            return [function_line(name, waiting[1], started(message, facts(happening)))] if waiting else []
+        return [function_line(name, one_line(message))] if kind in {"attempt-failed", "dead-letter", "reload"} else []
+
+    def overdue(self, now: float) -> list[str]:
+        """Growth whose replica has not come in time."""
+        late = [key for key, (at, _) in self._starting.items() if now - at > PATIENCE]
+        return [function_line(key[0], self._starting.pop(key)[1], "starting") for key in late]
+
+    def knows(self, resource: str, line: str) -> None:
+        """Remember that *line* about *resource* was already said."""
+        self._said[resource] = line
+
+    def _state(self, resource: str, kind: str, message: str) -> list[str]:
+        line = resource_line(resource, kind, message)
+        if self._said.get(resource) == line:
+            return []
+        self._said[resource] = line
+        return [line]
+
+    def _scaled(self, name: str, message: str, data: Mapping[str, Any], now: float) -> list[str]:
+        before, after = data.get("from"), data.get("to")
+        if before is None or after is None:
+            return [function_line(name, one_line(message))]
+        line = f"{before} -> {after}  {one_line(data.get('because') or '')}"
+        if "cold_start_ms" in data:
+            return [function_line(name, line, started("", data))]
+        if after > before:
+            self._starting[name, str(data.get("revision", ""))] = (now, line)
+            return []
+        return [function_line(name, line)]
+
+
+def facts(happening: Happening) -> Mapping[str, Any]:
+    """What a happening carries."""
+    data: Mapping[str, Any] = happening.get("data") or {}
+    inner = data.get("data")
+    return inner if isinstance(inner, Mapping) else data
+
+
+def started(message: str, data: Mapping[str, Any]) -> str:
+    """``ready in 9 ms``"""
+    took = data.get("cold_start_ms")
+    return f"ready in {took:.0f} ms" if isinstance(took, int | float) else message
+
+
+def log_lines(name: str, entry: Mapping[str, Any], message: str = "") -> list[str]:
+    """One line per line that the function said, the attempt behind the first where it is not the first."""
+    said = str(entry.get("message", message)).rstrip("\n").splitlines() or [""]
+    severity = str(entry.get("severity") or "INFO").upper()
+    marked = f"{severity} " if severity not in {"INFO", "DEFAULT", "DEBUG", "NOTICE"} else ""
+    attempt = int(entry.get("attempt") or 1)
+    after = f"(attempt {attempt})" if attempt > 1 else ""
+    first, *rest = [one_line(line) if line else "" for line in said]
+    return [function_line(name, marked + first, after), *(function_line(name, line) for line in rest)]
