@@ -16,7 +16,8 @@ import msgspec
 
 from api.delivery import DeliveryPolicy
 
-Kind = Literal["done", "failed", "rejected", "unroutable", "not-started", "fenced", "unknown"]
+Kind = Literal["done", "failed", "rejected", "unroutable", "not-started", "fenced", "unclear", "unknown"]
+"""*unclear*: the answer to a batch does not say which entry failed. *unknown*: no answer."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -101,17 +102,17 @@ def of_single(status: int, headers: Mapping[bytes, bytes], body: bytes) -> Outco
 def of_bulk(status: int, headers: Mapping[bytes, bytes], body: bytes, ids: Sequence[str]) -> list[Outcome]:
     """Answer to a bulk POST, in the order of *ids*; an omitted entry was never started.
 
-    A failure of the whole POST says nothing about which entry caused it: every entry's fate is unknown, so that each
-    goes again alone and only the culprit is charged.
+    A failure of the whole POST says nothing about which entry caused it: each entry goes again alone, and only the
+    culprit is charged.
     """
     by_status = of_status(status, headers)
     if by_status is not None:
-        whole = by_status if by_status in {NOT_STARTED, FENCED} else Outcome("unknown", by_status.error)
+        whole = by_status if by_status in {NOT_STARTED, FENCED} else Outcome("unclear", by_status.error)
         return [whole] * len(ids)
     try:
         statuses = _bulk.decode(body).statuses
     except msgspec.DecodeError:
-        return [Outcome("unknown", "the reply to a batch holds no statuses")] * len(ids)
+        return [Outcome("unclear", "the reply to a batch holds no statuses")] * len(ids)
     by_id = {reply.entryId: reply for reply in statuses}
     # Dapr reads an empty status in a bulk reply as RETRY, unlike in a single one
     return [
@@ -163,7 +164,7 @@ def judge(policy: DeliveryPolicy, outcome: Outcome, *, attempts: int, alone: boo
             return RELEASE
         case "rejected" | "unroutable":
             return Bury(outcome.kind, outcome.error, attempts + 1)
-        case "unknown" if not alone:
+        case "unclear" | "unknown" if not alone:
             return Release(solo=True)
     if attempts + 1 >= policy.max_attempts:
         return Bury("max-attempts", outcome.error, attempts + 1)

@@ -1,0 +1,149 @@
+"""The outflow of one owner: batches from the window to replicas with credit, one task per POST, none per event."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from api.frames import Endpoint
+from api.meta import RevisionKey
+from proxy.batching import HandlerTime
+from proxy.hold import Hold
+from proxy.lanes import Entry
+from proxy.outcomes import Outcome
+from proxy.post import MARGIN, Poster
+from proxy.settle import Settler
+from proxy.suspects import Suspects
+from proxy.window import Window
+from proxy.wiring import Wiring
+from replicas.table import Lease
+
+
+class Outflow:
+    def __init__(self, hold: Hold, wiring: Wiring, settler: Settler, fenced: Callable[[str], None]) -> None:
+        self._hold, self._wiring, self._settler = hold, wiring, settler
+        self._fenced = fenced
+        self._poster = Poster(wiring.http, hold.subscription, hold.intake.epoch)
+        self._suspects = Suspects(wiring)
+        self.times: dict[RevisionKey, HandlerTime] = {}
+        self.posts: set[asyncio.Task[None]] = set()
+
+    def change(self) -> None:
+        """The subscription was edited."""
+        self._poster = Poster(self._wiring.http, self._hold.subscription, self._hold.intake.epoch)
+
+    def turn(self, events: int, size: int) -> tuple[int, int]:
+        """Start up to about *events* and *size* bytes; answers what was started."""
+        hold = self._hold
+        if hold.over or not hold.intake.fresh:
+            return 0, 0
+        started = started_bytes = 0
+        for window in hold.windows.values():
+            for route in window.routes():
+                if not isinstance(route, RevisionKey):
+                    continue
+                while started < events and started_bytes < size:
+                    batch = self._start(window, route)
+                    if not batch:
+                        break
+                    started += len(batch)
+                    started_bytes += sum(entry.size for entry in batch)
+        return started, started_bytes
+
+    def _start(self, window: Window, route: RevisionKey) -> list[Entry]:
+        """Start one batch; empty when nothing may, or no replica has room."""
+        hold, table = self._hold, self._wiring.table
+        if not window.runnable_of(route):
+            return []
+        if not hold.breaker.allows(self._wiring.clock(), in_flight=hold.in_flight):
+            return []
+        lease = table.pick(route, self._count(window, route))
+        if lease is None:
+            return []
+        batch = window.take(route, lease.count, ordered=lease.endpoint.ordered)
+        if len(batch) < lease.count:  # a large body or an event that goes alone: give the rest of the credit back
+            lease.release()
+            lease = table.pick(route, len(batch))
+            kept = lease.count if lease is not None else 0
+            for entry in reversed(batch[kept:]):
+                window.release(entry)
+            batch = batch[:kept]
+        if lease is None or not batch:
+            return []
+        task = asyncio.get_running_loop().create_task(self._post(window, route, lease, batch))
+        self.posts.add(task)
+        task.add_done_callback(self.posts.discard)
+        return batch
+
+    def _count(self, window: Window, route: RevisionKey) -> int:
+        hold, table = self._hold, self._wiring.table
+        if hold.breaker.open:
+            return 1
+        endpoint = next(iter(table.ready(route)), None)
+        if endpoint is None:
+            return 1
+        largest = min(endpoint.batch, hold.subscription.bulk)
+        count = self._time(route).batch(table.free(route), largest)
+        startable = len(window) - window.in_flight if endpoint.ordered else window.runnable_of(route)
+        return max(1, min(count, startable))
+
+    def _time(self, route: RevisionKey) -> HandlerTime:
+        found = self.times.get(route)
+        if found is None:
+            found = self.times[route] = HandlerTime()
+        return found
+
+    async def _post(self, window: Window, route: RevisionKey, lease: Lease, batch: Sequence[Entry]) -> None:
+        wiring = self._wiring
+        began = wiring.clock()
+        endpoint = lease.endpoint
+        in_flight = wiring.table.in_flight(endpoint.replica)
+        try:
+            outcomes = await self._poster.post(endpoint, batch, wiring.wall())
+        except BaseException:
+            lease.release()
+            raise
+        elapsed = wiring.clock() - began
+        kinds = {outcome.kind for outcome in outcomes}
+        if "unknown" in kinds:
+            self._doubt(window, route, lease, batch, outcomes, began)
+            return
+        if kinds == {"not-started"}:
+            wiring.table.strike(endpoint.replica)
+        else:
+            self._time(route).add(elapsed, len(batch), in_flight)
+        self._settler.settle(window, batch, outcomes, route)
+        lease.release()  # last: its callbacks look for the next batch
+        if "fenced" in kinds:
+            self._fenced("a replica has seen a newer epoch")
+
+    def _doubt(
+        self,
+        window: Window,
+        route: RevisionKey,
+        lease: Lease,
+        batch: Sequence[Entry],
+        outcomes: Sequence[Outcome],
+        began: float,
+    ) -> None:
+        """Keep keys and credit until the replica cannot be running the batch any more."""
+        for entry in batch:
+            window.lose(entry)
+
+        def confirmed() -> None:
+            self._settler.settle(window, batch, outcomes, route)
+            lease.release()
+
+        deadline = began + self._hold.subscription.delivery.timeout.total_seconds() + MARGIN
+        self._suspects.watch(lease.endpoint, batch, deadline, confirmed)
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return tuple(endpoint for route in self._hold.revisions for endpoint in self._wiring.table.ready(route))
+
+    async def finish(self, seconds: float) -> None:
+        """Wait for POSTs in flight and replicas in doubt, at most *seconds*."""
+        pending = self.posts | self._suspects.watches
+        if pending:
+            await asyncio.wait(pending, timeout=seconds)
+        for task in self.posts | self._suspects.watches:
+            task.cancel()

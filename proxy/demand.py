@@ -1,0 +1,26 @@
+"""How many events to ask the broker for; pure."""
+
+from __future__ import annotations
+
+LEAST = 64
+"""Look-ahead of an awake trigger, however small its credit."""
+AHEAD = 4
+"""Times the credit of ready replicas: covers the round trip of a pull, and a hot key in front of others."""
+SCAN = 256
+"""Look-ahead without any replica: enough to find what matches and how many keys could run."""
+PULL_BYTES = 2 << 20
+"""Bytes asked for and not yet received, by the mean size so far."""
+
+
+def look_ahead(credit: int, capacity: int) -> int:
+    """Events to hold and await together, given the *credit* of all ready replicas (0: asleep)."""
+    return min(max(AHEAD * credit, LEAST) if credit else SCAN, capacity)
+
+
+def demand(*, credit: int, capacity: int, held: int, outstanding: int, room: int, size: float) -> int:
+    """Events to ask for now, 0 until it is worth a request: *size* is the mean payload."""
+    target = look_ahead(credit, capacity)
+    ask = min(target - held - outstanding, room - outstanding, int(PULL_BYTES / max(size, 1.0)) + 1 - outstanding)
+    if ask <= 0 or (outstanding and held and ask < target // 4):
+        return 0
+    return ask

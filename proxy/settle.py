@@ -1,0 +1,225 @@
+"""From outcomes to the window and the bus: success, a recorded retry, a dead letter, or one more chance."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from api.frames import Notice
+from api.meta import RevisionKey
+from eventbus.bus import Attempt, DeadLetter, EventBus
+from eventbus.errors import BusError, Fenced
+from functions_framework.event import Envelope
+from proxy.commits import Commits
+from proxy.hold import Hold
+from proxy.lanes import Entry
+from proxy.outcomes import Bury, Done, Outcome, Park, Release, describe, judge
+from proxy.window import Window
+from proxy.wiring import Wiring
+
+log = logging.getLogger(__name__)
+
+PAUSES = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds between tries at a bus that does not take an attempt record or a dead letter; the last one repeats."""
+NOTICES = 20
+"""Notices per second of one subscription; a person cannot read more."""
+
+_envelope = msgspec.json.Decoder(Envelope)
+
+
+class Settler:
+    def __init__(self, hold: Hold, bus: EventBus, wiring: Wiring, commits: Commits, stir: Callable[[], None]) -> None:
+        self._hold, self._bus, self._wiring, self._commits = hold, bus, wiring, commits
+        self._stir = stir
+        """Wakes the owner's loop: a commit is due, or something may start."""
+        self.chores: set[asyncio.Task[None]] = set()
+        self._noticed = (0, 0)
+
+    def passed(self, window: Window) -> None:
+        """An event was done on arrival."""
+        if self._commits.moved(window, 1, self._wiring.clock()):
+            self._stir()
+
+    def settle(
+        self, window: Window, batch: Sequence[Entry], outcomes: Sequence[Outcome], revision: RevisionKey
+    ) -> None:
+        """Apply the *outcomes* of one POST, or of the confirmation that followed its silence."""
+        hold = self._hold
+        if hold.over:
+            return
+        now = self._wiring.clock()
+        alone = len(batch) == 1
+        done = 0
+        for entry, outcome in zip(batch, outcomes, strict=True):
+            if outcome.kind == "done":
+                if entry.attempts:
+                    self._notice("delivered", f"delivered (attempt {entry.attempts + 1})", revision, entry)
+                window.finish(entry)
+                hold.meter.waits.add(now - entry.arrived, now)
+                done += 1
+            else:
+                self._fail(window, entry, outcome, revision, alone=alone)
+        if done:
+            hold.meter.done += done
+            hold.breaker.success()
+            if self._commits.moved(window, done, now):
+                self._stir()
+
+    def bury(self, window: Window, entry: Entry, reason: str, error: str) -> None:
+        """To the dead letters without another attempt."""
+        window.condemn(entry)
+        revisions = self._hold.revisions
+        self._chore(self._bury(window, entry, Bury(reason, error, entry.attempts), revisions[0] if revisions else None))
+
+    def restore(self, window: Window, entry: Entry) -> None:
+        """Read a parked event's payload again; it then waits."""
+        self._chore(self._restore(window, entry))
+
+    async def finish(self) -> None:
+        """Wait for what is being written."""
+        while self.chores:
+            await asyncio.wait(self.chores)
+
+    def _fail(self, window: Window, entry: Entry, outcome: Outcome, revision: RevisionKey, *, alone: bool) -> None:
+        policy = self._hold.subscription.delivery
+        verdict = judge(policy, outcome, attempts=entry.attempts, alone=alone, spread=self._wiring.spread())
+        match verdict:
+            case Release(solo):
+                window.release(entry, solo=solo)
+                return
+            case Park():
+                self._count(outcome)
+                self._chore(self._park(window, entry, verdict, revision))
+            case Bury():
+                self._count(outcome)
+                window.condemn(entry)
+                self._chore(self._bury(window, entry, verdict, revision))
+            case Done():
+                raise AssertionError("a success is settled before")
+
+    def _count(self, outcome: Outcome) -> None:
+        hold = self._hold
+        hold.meter.failed += 1
+        hold.meter.last_error = outcome.error
+        if outcome.kind != "rejected":  # the handler works: it said no to this event
+            hold.breaker.failure(self._wiring.clock(), parked=hold.parked, capacity=hold.capacity)
+
+    async def _park(self, window: Window, entry: Entry, verdict: Park, revision: RevisionKey) -> None:
+        """Write the attempt down, then let its backoff start."""
+        failed_at = self._wiring.clock()
+        policy = self._hold.subscription.delivery
+        self._notice("attempt-failed", describe(policy, verdict), revision, entry)
+        not_before = self._wiring.wall() + verdict.delay.total_seconds()
+        attempt = Attempt(count=verdict.attempts, not_before=not_before, error=verdict.error)
+        if not await self._stored(lambda: self._hold.intake.record_attempt(window.share, entry.seq, attempt)):
+            return
+        until = failed_at + verdict.delay.total_seconds()
+        window.park(entry, until, attempts=verdict.attempts, error=verdict.error)
+        self._stir()
+
+    async def _bury(self, window: Window, entry: Entry, verdict: Bury, revision: RevisionKey | None) -> None:
+        hold, subscription = self._hold, self._hold.subscription
+        payload = entry.payload
+        while payload is None and not hold.over:
+            payload = await self._read(window, entry)
+        if payload is None:
+            return
+        letter = _letter(hold, window, entry, verdict, payload, self._wiring.wall())
+
+        async def store() -> None:
+            if subject := subscription.delivery.dead_letter:
+                dedupe = hashlib.sha1(f"{subscription.key}/{letter.id}".encode(), usedforsecurity=False).hexdigest()
+                await self._bus.publish(subject, payload, key=entry.key, dedupe=dedupe, output=True)
+            await hold.intake.dead_letter(letter, window.share, entry.seq)
+
+        if not await self._stored(store):
+            return
+        window.finish(entry)
+        hold.meter.dead += 1
+        if revision is not None:
+            self._notice("dead-letter", describe(subscription.delivery, verdict), revision, entry)
+        self._commits.moved(window, 1, self._wiring.clock())
+        self._stir()
+
+    async def _stored(self, write: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        """Write until the bus took it; False when the ownership ended before."""
+        for tried in range(1 << 30):
+            if self._hold.over:
+                break
+            try:
+                await write()
+            except Fenced:
+                break
+            except BusError as error:
+                self._hold.condition = error.reason
+                self._hold.meter.last_error = str(error)
+                await asyncio.sleep(PAUSES[min(tried, len(PAUSES) - 1)])
+            else:
+                self._hold.condition = ""
+                return True
+        return False
+
+    async def _restore(self, window: Window, entry: Entry) -> None:
+        payload = await self._read(window, entry)
+        if self._hold.over:
+            return
+        if payload is None:
+            window.postpone(entry, self._wiring.clock() + PAUSES[1])
+        else:
+            window.restore(entry, payload)
+        self._stir()
+
+    async def _read(self, window: Window, entry: Entry) -> bytes | None:
+        try:
+            return await self._hold.intake.read(window.share, entry.seq)
+        except BusError as error:
+            self._hold.meter.last_error = str(error)
+            await asyncio.sleep(PAUSES[0])
+            return None
+
+    def _chore(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self.chores.add(task)
+        task.add_done_callback(self.chores.discard)
+
+    def _notice(self, kind: Any, message: str, revision: RevisionKey, entry: Entry) -> None:
+        second = int(self._wiring.clock())
+        count = self._noticed[1] + 1 if self._noticed[0] == second else 1
+        self._noticed = (second, count)
+        if count <= NOTICES:
+            event_id = _event(entry.payload).id if entry.payload else ""
+            frame = Notice(
+                namespace=revision.namespace, function=revision.function, kind=kind, message=message, event_id=event_id
+            )
+            self._wiring.send(frame)
+
+
+def _event(payload: bytes) -> Envelope:
+    try:
+        return _envelope.decode(payload)
+    except msgspec.DecodeError:
+        return Envelope(id="", source="", type="")
+
+
+def _letter(hold: Hold, window: Window, entry: Entry, verdict: Bury, payload: bytes, wall: float) -> DeadLetter:
+    event = _event(payload)
+    return DeadLetter(
+        id=f"{window.share}-{entry.seq}",
+        subscription=hold.subscription.key,
+        trigger=hold.subscription.trigger,
+        subject=hold.subscription.subject,
+        reason=verdict.reason,
+        error=verdict.error,
+        attempts=verdict.attempts,
+        at=datetime.fromtimestamp(0, UTC) + timedelta(seconds=wall),
+        event_id=event.id,
+        event_source=event.source,
+        key=entry.key,
+        payload=payload,
+    )
