@@ -57,6 +57,8 @@ class RevisionState(msgspec.Struct, frozen=True, kw_only=True):
     """An Available reason while it cannot start."""
     message: str = ""
     wanted: int = 0
+    credit: int = 0
+    """Events or requests in flight that one replica takes, as its check told; 0: not known."""
     created: datetime
     workload: Workload | None = None
     """What the last Ensure said; a rollback makes a new revision of it."""

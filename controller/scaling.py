@@ -56,8 +56,6 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     replicas: tuple[Replica, ...]
     snapshots: tuple[Snapshot, ...]
     """As published: which revision serves what."""
-    credits: Mapping[RevisionKey, int] = {}
-    """Credit of one replica where one has told it."""
     started: float = 0.0
     """When the controller started."""
     expected: frozenset[str] = frozenset()
@@ -210,7 +208,7 @@ def _load(fleet: Fleet, sight: _Sight, state: RevisionState, meter: Meter, now: 
         event_rate=rates.event_rate,
         request_rate=rates.request_rate,
         handler_seconds=_handler_seconds(events, requests, rates),
-        credit=max(fleet.credits.get(state.key, 0) or _concurrency(state), 1),
+        credit=max(state.credit or _concurrency(state), 1),
         ready=len(ready),
         starting=max(len(mine), state.wanted) - len(ready),
         idle=sum(1 for one in ready if not sight.used.get(one.id)),

@@ -44,6 +44,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
             problem=self.problem,
             message=self.message,
             wanted=self.wanted,
+            credit=self.descriptor.concurrency if self.descriptor is not None else 0,
             created=self.created,
             workload=self.workload,
             scale=self.scale,
