@@ -24,6 +24,8 @@ class Breaker:
     def failure(self, now: float, *, parked: int, capacity: int) -> None:
         """One attempt failed; *parked* of *capacity* events wait for a retry."""
         self._failures += 1
+        if self.open and now < self.next_probe:
+            return  # it started before the breaker opened
         if self.open:
             self._pause = min(self._pause * 2, LAST_PROBE)
             self.next_probe = now + self._pause

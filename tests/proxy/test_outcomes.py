@@ -75,9 +75,9 @@ def test_bulk_reply_by_entry() -> None:
 @pytest.mark.parametrize(
     ("status", "headers", "body", "kind"),
     [
-        (500, {}, b"", "unknown"),
-        (404, {}, b"", "unknown"),
-        (200, {}, b"hello", "unknown"),
+        (500, {}, b"", "unclear"),
+        (404, {}, b"", "unclear"),
+        (200, {}, b"hello", "unclear"),
         (503, {b"evoke-not-started": b"1"}, b"", "not-started"),
         (409, {b"evoke-epoch": b"7"}, b"", "fenced"),
     ],
@@ -160,6 +160,6 @@ def test_breaker_opens_when_parked_events_fill_half() -> None:
 def test_batch_size(elapsed: float, events: int, credit: int, largest: int, want: int) -> None:
     time = HandlerTime()
     for _ in range(events):
-        time.add(elapsed, 1)
+        time.add(elapsed * 2, 1, 2)
 
     assert time.batch(credit, largest) == want
