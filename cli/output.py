@@ -152,4 +152,7 @@ def _usage_line(error: Any) -> str:
     if typed := getattr(error, "option_name", None):
         known = [option for parameter in context.command.params for option in parameter.opts] if context else near
         hint = did_you_mean(str(typed), known, otherwise=hint)
+    message, said, nearest = message.partition(". Did you mean ")
+    if said:
+        hint = f"did you mean {nearest}"
     return one_line(f"E162 {message[:1].lower()}{message[1:]}; {hint}")

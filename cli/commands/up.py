@@ -36,12 +36,12 @@ PACE = 0.05
 )
 def up(  # noqa: PLR0913, PLR0917 - one parameter per option
     session: Session,
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The project.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The project.")] = Path(),
     detach: Annotated[bool, typer.Option("-d", "--detach", help="Go to the background once all is ready.")] = False,
     no_watch: Annotated[bool, typer.Option("--no-watch", help="Saves change nothing.")] = False,
     no_prune: Annotated[bool, typer.Option("--no-prune", help="Keep resources whose YAML is gone.")] = False,
-    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="HTTP port.")] = None,
-    proxies: Annotated[int, typer.Option("--proxies", min=0, help="More processes that deliver.")] = 0,
+    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, metavar="N", help="HTTP port.")] = None,
+    proxies: Annotated[int, typer.Option("--proxies", min=0, metavar="N", help="More processes that deliver.")] = 0,
     bus: Annotated[str, typer.Option("--bus", metavar="URL", help="Another broker as the default bus.")] = "",
     state: Annotated[Path | None, typer.Option("--state", metavar="DIR", help="Where data lives [DIR/.evoke].")] = None,
     attach: Annotated[bool, typer.Option("--attach", hidden=True)] = False,
