@@ -55,16 +55,21 @@ def load(
     signature: str | None = None,
     concurrency: int = 0,
     timeout: timedelta = IMPORT_TIMEOUT,
+    several: bool = True,
 ) -> Loaded:
     """Import *source* (file or directory) and return its handlers.
 
-    *target* is ``name``, ``module:name``, or empty for every decorated function. A decorator wins over *signature*.
+    *target* is ``name``, ``module:name``, or empty for every decorated function; unless *several*, these may be one
+    that takes events and one that takes requests, since a platform's deliveries name no handler. A decorator wins
+    over *signature*.
 
     Raises:
         LoadError: with the file, the line, the cause and what was expected.
     """
     started = time.monotonic()
     module_name, _, name = target.rpartition(":")
+    if module_name and name == "":
+        raise MissingTargetException(f"target {target!r} names no function; expected: module:name")
     path = _locate(Path(source), module_name)
     decorators.error_handlers.clear()
     module = _import(path, module_name, timeout)
@@ -76,6 +81,8 @@ def load(
         handlers = tuple(_handler(label, function, kind, path) for label, function in found.items())
     else:
         handlers = (_undecorated(module, kind, path),)
+    if not several:
+        _unambiguous(handlers, path)
     if concurrency:
         handlers = tuple(replace(h, concurrency=concurrency) for h in handlers)
     return Loaded(handlers, module, timedelta(seconds=time.monotonic() - started))
@@ -92,9 +99,11 @@ def _locate(source: Path, module: str) -> Path:
         raise MissingSourceException(f"no module {module} in {root}: there is no {inner}.py", file=str(inner) + ".py")
     if source.is_dir():
         main = source / "main.py"
+        if main.is_file():
+            return Path(os.path.realpath(main))
         files = sorted(p for p in source.glob("*.py") if not p.name.startswith(("test_", "conftest", "setup")))
-        if main.is_file() or len(files) == 1:
-            return (main if main.is_file() else files[0]).resolve()
+        if len(files) == 1:
+            return files[0].resolve()
         has = ", ".join(p.name for p in files) or "no Python file"
         raise MissingSourceException(f"{source} has no main.py ({has}): name the file, as in module:function")
     if not source.is_file():
@@ -207,6 +216,13 @@ def _target(module: ModuleType, name: str, found: dict[str, Callable[..., Any]],
             file=path.name,
         )
     return value
+
+
+def _unambiguous(handlers: tuple[Handler, ...], path: Path) -> None:
+    for alike in ([h for h in handlers if h.kind.takes_events], [h for h in handlers if h.kind.takes_requests]):
+        if len(alike) > 1:
+            listed = ", ".join(str(h) for h in alike)
+            raise MissingTargetException(f"{path.name} has several handlers, name one: {listed}", file=path.name)
 
 
 def _undecorated(module: ModuleType, kind: Kind | None, path: Path) -> Handler:
