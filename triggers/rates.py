@@ -14,6 +14,8 @@ WINDOW = 6.0
 """Seconds that a rate looks back (Knative's panic window)."""
 STEP = 0.25
 """Seconds between two kept samples."""
+SURE = 2.0
+"""Seconds in which work must have waited before it tells handler times: two looks in a row may be chance."""
 
 
 class Count(msgspec.Struct, frozen=True):
@@ -64,7 +66,7 @@ def step(
     """
     last = meter.samples[-1] if meter.samples else Sample(at=now)
     seconds = max(0.0, now - last.at)
-    full = meter.waiting and bool(meter.in_flight)
+    full = meter.waiting and waiting and bool(meter.in_flight)
     events, requests, done = _grown(meter.counts, counts)
     sample = Sample(
         at=max(now, last.at),
@@ -108,5 +110,5 @@ def _rates(oldest: Sample, sample: Sample, arrived: float) -> Rates:
         arrived=arrived,
         event_rate=(sample.events - oldest.events) / seconds,
         request_rate=(sample.requests - oldest.requests) / seconds,
-        handler_seconds=handler if full >= 0.5 else 0.0,
+        handler_seconds=handler if full >= SURE else 0.0,
     )
