@@ -14,8 +14,8 @@ ORDER = ("Accepted", "Built", "Connected", "Available", "Routed", "Subscribed", 
 """The order in which Ready looks for the first condition that is not True."""
 
 INFORMATIVE = {"Accepted": frozenset({"NotHere", "NotYet"}), "Scaling": frozenset({"AtMax", "Paused"})}
-"""Reasons that leave Ready True: something is not honoured, and the rest works. A kind that nothing was done for has no
-condition beside Accepted, and is not Ready."""
+"""Reasons that leave Ready True: something is not honoured, and the rest works. Where nothing was done Accepted is the
+only condition of ORDER, and Ready is not True."""
 
 REASONS: Mapping[str, Mapping[str, str]] = {
     "Accepted": {
@@ -125,8 +125,9 @@ def ready(conditions: Iterable[Condition]) -> Condition:
     by_type = {condition.type: condition for condition in conditions if condition.type != "Ready"}
     for type_ in ORDER:
         found = by_type.get(type_)
-        informative = len(by_type) > 1 and found is not None and found.reason in INFORMATIVE.get(type_, frozenset())
-        if found and found.status != "True" and not informative:
+        informative = found is not None and found.reason in INFORMATIVE.get(type_, frozenset())
+        alone = not any(other in by_type for other in ORDER if other != type_)
+        if found and found.status != "True" and (alone or not informative):
             return Condition(type="Ready", status=found.status, reason=found.reason, message=found.message)
     return true("Ready")
 

@@ -25,6 +25,9 @@ MAX_FILES = 1000
 MAX_TOTAL = 16 << 20
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 STDIN = "-"
+STDIN_NAME = "stdin"
+FOLDER = "evoke.dev/folder"
+"""Annotation of a Function: the folder its YAML stands in, from which build.srcRepo.url is relative."""
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,8 +51,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 class _Draft:
     """A document while its problems are collected."""
 
-    def __init__(self, resource: Any, file: str, line: int, tree: Node | None) -> None:
-        self.resource, self.file, self.line, self.tree = resource, file, line, tree
+    def __init__(self, resource: Any, file: str, line: int, tree: Node | None, folder: str) -> None:
+        self.resource, self.file, self.line, self.tree, self.folder = resource, file, line, tree, folder
         self.faults: list[Fault] = []
         self.document: Document | None = None
 
@@ -80,14 +83,17 @@ def read(
             problems.append(Problem(code="E107", message="more than 16 MiB in all", file=file))
             break
         reader = Reader(file)
-        drafts += [_Draft(node.plain(), file, node.line, node) for node in reader.documents(content)]
+        folder = str(FilePath(file).absolute().parent if file != STDIN_NAME else FilePath.cwd())
+        drafts += [_Draft(node.plain(), file, node.line, node, folder) for node in reader.documents(content)]
         problems += reader.problems
     return _decided(drafts, namespace, problems)
 
 
 def decode_all(sent: Sequence[Mapping[str, Any]], *, namespace: str = "default") -> tuple[Document, ...]:
     """Check ``{"resource": ..., "file", "line"}`` as they come over the API. Raises InvalidInput."""
-    drafts = [_Draft(one.get("resource"), str(one.get("file", "")), int(one.get("line", 0)), None) for one in sent]
+    drafts = [
+        _Draft(one.get("resource"), str(one.get("file", "")), int(one.get("line", 0)), None, folder="") for one in sent
+    ]
     return _decided(drafts, namespace, [])
 
 
@@ -138,6 +144,9 @@ def _check(draft: _Draft, namespace: str) -> None:
         return
     key, resource = metadata.identify(resource, info, namespace, draft.faults)
     spec = _body(resource, info, key.namespace, draft.faults)
+    if info.kind == "Function" and draft.folder:
+        annotations = resource["metadata"].setdefault("annotations", {})
+        annotations.setdefault(FOLDER, draft.folder)
     if not draft.faults:
         draft.document = Document(resource=resource, file=draft.file, line=draft.line, info=info, key=key, spec=spec)
 
@@ -237,7 +246,7 @@ def _files(paths: Iterable[str | FilePath], problems: list[Problem]) -> Iterator
     for path in paths:
         place = FilePath(path)
         if str(path) == STDIN:
-            yield "stdin", None
+            yield STDIN_NAME, None
         elif place.is_dir():
             try:
                 inside = sorted(file for file in place.iterdir() if _holds_resources(file))

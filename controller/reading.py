@@ -42,7 +42,14 @@ class Models(msgspec.Struct, kw_only=True):
         for group in (self.sources, self.triggers):
             for key, owner in group.items():
                 if key.namespace == namespace:
-                    yield from ((one, owner.functions[one.key]) for one in owner.subscriptions)
+                    yield from ((self._inherited(one, owner), owner.functions[one.key]) for one in owner.subscriptions)
+
+    def _inherited(self, subscription: Subscription, owner: SourceModel | TriggerModel) -> Subscription:
+        """*subscription* with its function's delivery where it declares none."""
+        function = self.functions.get(owner.functions[subscription.key])
+        if subscription.key not in owner.inherit or function is None:
+            return subscription
+        return msgspec.structs.replace(subscription, delivery=function.delivery)
 
     def events(self, namespace: str) -> Iterable[Source]:
         for key, model in self.sources.items():

@@ -129,6 +129,10 @@ class NatsBus(Wire, frozen=True, kw_only=True):
     """PEM of the authority that signed the server's certificate."""
     replicas: Annotated[int, Meta(ge=1, le=5)] | None = None
     """Copies of each stream."""
+    max_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 46)] | None = None
+    """Bytes that one topic may hold before publishers are refused; 1 GiB where it is not given."""
+    retain: Count | None = None
+    """Events of a topic that are kept although every subscriber has passed them; 1000 where it is not given."""
 
 
 class KafkaBus(Wire, frozen=True, kw_only=True):

@@ -5,11 +5,12 @@ Readers are pure. They know one resource and the Scope around it; they never see
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterable
 
 import msgspec
 
 from api.conditions import REASONS
+from api.delivery import DeliveryPolicy
 from api.errors import Problem
 from api.meta import Key
 from api.model import Build, Component, Route, Source, Subscription, Workload
@@ -53,8 +54,8 @@ class FunctionModel(msgspec.Struct, frozen=True, kw_only=True):
     """Empty: everything goes to the latest ready revision."""
     history_limit: int = 10
     components: tuple[Component, ...] = ()
-    timeout: timedelta = timedelta(minutes=1)
-    """How long a new revision may take to become ready."""
+    delivery: DeliveryPolicy = DeliveryPolicy()
+    """Of its own triggers, and of sinks that declare none (``inherit``)."""
     notes: tuple[Problem, ...] = ()
     """Code NotYet or NotHere: one per field that is set and not honoured here."""
     problems: tuple[Problem, ...] = ()
@@ -68,6 +69,8 @@ class SourceModel(msgspec.Struct, frozen=True, kw_only=True):
     subscriptions: tuple[Subscription, ...] = ()
     functions: dict[Key, Key] = {}
     """Subscription -> the function that gets its events."""
+    inherit: frozenset[Key] = frozenset()
+    """Subscriptions that declare no delivery: they take that of their function."""
     notes: tuple[Problem, ...] = ()
     problems: tuple[Problem, ...] = ()
 
@@ -78,8 +81,16 @@ class TriggerModel(msgspec.Struct, frozen=True, kw_only=True):
     subscriptions: tuple[Subscription, ...] = ()
     functions: dict[Key, Key] = {}
     """Subscription -> the function that gets its events."""
+    inherit: frozenset[Key] = frozenset()
+    """Subscriptions that declare no delivery: they take that of their function."""
     notes: tuple[Problem, ...] = ()
     problems: tuple[Problem, ...] = ()
+
+
+def apart(notes: Iterable[Problem], problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """*notes* on fields that no problem names already."""
+    named = tuple(problem.path for problem in problems)
+    return tuple(note for note in notes if not note.path.startswith(named))
 
 
 def accepted_reason(problem: Problem) -> str:

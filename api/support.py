@@ -1,0 +1,236 @@
+"""Which substrate honours which field: one literal table, and the notes that conditions and `apply` show from it.
+
+A path names a field and everything below it; the longest path that covers a field decides. ``*`` stands for any key of
+a map, ``[]`` for any item of a list. Nothing that is set is ignored in silence: what is not honoured has its reason
+here. A test walks every type for fields without a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from api.errors import Problem
+
+Where = Literal["both", "kubernetes", "local", "later", "refused"]
+
+
+class Support(msgspec.Struct, frozen=True):
+    """Verdict on a field; *why* says what happens instead, and what to do."""
+
+    where: Where
+    why: str = ""
+
+
+BOTH = Support("both")
+LATER = Support("later", "it comes with a later release")
+
+
+def later(why: str) -> Support:
+    return Support("later", why)
+
+
+def kubernetes(why: str) -> Support:
+    return Support("kubernetes", why)
+
+
+def refused(why: str) -> Support:
+    return Support("refused", why)
+
+
+_IMAGES = later("functions run from source folders in this release")
+_COMPONENTS = later("components come with the Dapr API of the proxy; use an EventBus")
+_SHARED = refused("event sources run in the shared proxy, which needs no scaling of its own")
+_STAN = refused("NATS Streaming is at its end of life; this bus is served by the platform's own JetStream")
+_TLS = later("TLS to brokers comes with a later release")
+_KAFKA = later("Kafka comes with a later release; use nats")
+_UPSTREAM_UNUSED = refused("upstream declares it and never reads it")
+_LOG_LEVEL = refused("the platform has one log level; function logs are not touched by it")
+_URI = later("delivery to addresses comes with a later release; name a Function in ref")
+
+_FUNCTION: Mapping[str, Support] = {
+    "workloadRuntime": BOTH,
+    "version": BOTH,
+    "image": kubernetes("a function of this machine runs from its source folder"),
+    "imageCredentials": kubernetes("a function of this machine runs from its source folder"),
+    "revisionHistoryLimit": BOTH,
+    "build.builder": _IMAGES,
+    "build.builderCredentials": _IMAGES,
+    "build.shipwright": _IMAGES,
+    "build.env": BOTH,
+    "build.srcRepo.url": BOTH,
+    "build.srcRepo.bundleContainer": _IMAGES,
+    "build.srcRepo.revision": later("git sources come with a later release; clone it and name the folder"),
+    "build.srcRepo.sourceSubPath": BOTH,
+    "build.srcRepo.credentials": later("git sources come with a later release; clone it and name the folder"),
+    "build.dockerfile": _IMAGES,
+    "build.timeout": BOTH,
+    "build.successfulBuildsHistoryLimit": refused("builds are kept by content, not by count"),
+    "build.failedBuildsHistoryLimit": refused("the last failure stands in condition Built"),
+    "build.builderMaxAge": refused("builds are kept by content, not by age"),
+    "serving.triggers.http.port": BOTH,
+    "serving.triggers.http.engine": BOTH,
+    "serving.triggers.http.route.gatewayRef": kubernetes("one gateway serves this machine"),
+    "serving.triggers.http.route.hostnames": BOTH,
+    "serving.triggers.http.route.rules[].matches[].path": BOTH,
+    "serving.triggers.http.route.rules[].matches[].method": BOTH,
+    "serving.triggers.http.route.rules[].matches[].headers": LATER,
+    "serving.triggers.http.route.rules[].matches[].queryParams": LATER,
+    "serving.triggers.http.route.rules[].filters": LATER,
+    "serving.triggers.http.route.rules[].backendRefs": refused("a rule's backend is always the function, as upstream"),
+    "serving.triggers.dapr": BOTH,
+    "serving.triggers.inputs": _COMPONENTS,
+    "serving.handler": BOTH,
+    "serving.concurrency": BOTH,
+    "serving.delivery": BOTH,
+    "serving.traffic": BOTH,
+    "serving.resources.limits": BOTH,
+    "serving.resources.requests": kubernetes("processes are not placed by requests"),
+    "serving.outputs": BOTH,
+    "serving.bindings": _COMPONENTS,
+    "serving.pubsub": _COMPONENTS,
+    "serving.states": _COMPONENTS,
+    "serving.scaleOptions.minReplicas": BOTH,
+    "serving.scaleOptions.maxReplicas": BOTH,
+    "serving.scaleOptions.knative": BOTH,
+    "serving.scaleOptions.keda.scaledObject.pollingInterval": refused("load is pushed as it changes, not polled"),
+    "serving.scaleOptions.keda.scaledObject.cooldownPeriod": BOTH,
+    "serving.scaleOptions.keda.scaledObject.advanced": later("behavior comes with mode keda"),
+    "serving.scaleOptions.keda.scaledObject.fallback": later("fallback comes with mode keda; a failed reading holds"),
+    "serving.scaleOptions.keda.scaledJob": later("jobs come with a later release"),
+    "serving.scaleOptions.keda.httpScaledObject.targetPendingRequests": later("use serving.concurrency"),
+    "serving.scaleOptions.keda.httpScaledObject.cooldownPeriod": BOTH,
+    "serving.scaleOptions.keda.triggers": BOTH,
+    "serving.params": BOTH,
+    "serving.paramsFrom": BOTH,
+    "serving.labels": BOTH,
+    "serving.annotations": BOTH,
+    "serving.template": kubernetes("a process has no pod"),
+    "serving.template.containers[].name": BOTH,
+    "serving.template.containers[].env": BOTH,
+    "serving.template.containers[].env[].valueFrom.configMapKeyRef": kubernetes("this machine has no ConfigMaps"),
+    "serving.template.containers[].env[].valueFrom.fieldRef": kubernetes("a process has no pod"),
+    "serving.template.containers[].env[].valueFrom.resourceFieldRef": kubernetes("a process has no pod"),
+    "serving.template.containers[].resources.limits": BOTH,
+    "serving.template.terminationGracePeriodSeconds": BOTH,
+    "serving.timeout": BOTH,
+    "serving.hooks": later("hooks come with a later release"),
+    "serving.tracing": later("tracing comes with a later release"),
+    "serving.workloadType": BOTH,
+}
+
+_BUS: Mapping[str, Support] = {
+    "topic": _UPSTREAM_UNUSED,
+    "natsStreaming": _STAN,
+    "nats": BOTH,
+    "nats.caCert": _TLS,
+    "nats.replicas": later("clustered streams come with a later release"),
+    "kafka": _KAFKA,
+    "mqtt": later("an MQTT bus comes with a later release; use an EventSource with mqtt"),
+}
+
+_SOURCE: Mapping[str, Support] = {
+    "eventBus": BOTH,
+    "kafka": later("Kafka sources come with a later release"),
+    "kafka.*.scaleOption": _SHARED,
+    "redis": later("Redis sources come with a later release"),
+    "cron": BOTH,
+    "mqtt": BOTH,
+    "mqtt.*.caCert": _TLS,
+    "mqtt.*.clientCert": _TLS,
+    "mqtt.*.clientKey": _TLS,
+    "mqtt.*.clientKeyFrom": _TLS,
+    "nats": later("NATS sources come with a later release"),
+    "http": later("webhooks come with a later release"),
+    "sink.ref": BOTH,
+    "sink.uri": _URI,
+    "build": _UPSTREAM_UNUSED,
+    "logLevel": _LOG_LEVEL,
+}
+
+_TRIGGER: Mapping[str, Support] = {
+    "eventBus": BOTH,
+    "inputs": BOTH,
+    "subscribers[].condition": BOTH,
+    "subscribers[].filter": BOTH,
+    "subscribers[].filter.sql": later("use expression"),
+    "subscribers[].correlation": later("correlation of inputs comes with a later release"),
+    "subscribers[].sink.ref": BOTH,
+    "subscribers[].sink.uri": _URI,
+    "subscribers[].deadLetterSink": later("use deadLetterTopic, or `evoke dead-letters`"),
+    "subscribers[].topic": later("publishing on without a function comes with a later release"),
+    "subscribers[].deadLetterTopic": BOTH,
+    "subscribers[].delivery": BOTH,
+    "logLevel": _LOG_LEVEL,
+}
+
+_MADE = later("it is made from the Function; apply that instead")
+_KEDA = later("KEDA's resources come with mode keda")
+
+SUPPORT: Mapping[str, Mapping[str, Support]] = {
+    "Function": _FUNCTION,
+    "Serving": {"": _MADE},
+    "Builder": {"": _MADE},
+    "EventBus": _BUS,
+    "ClusterEventBus": _BUS,
+    "EventSource": _SOURCE,
+    "Trigger": _TRIGGER,
+    "Gateway": {"": later("hosts from a Gateway's domain come with Kubernetes; name them in route.hostnames")},
+    "Secret": {"": BOTH, "type": BOTH, "immutable": later("a Secret of this machine can always be changed")},
+    "Component": {"": _COMPONENTS},
+    "Subscription": {"": _COMPONENTS},
+    "Resiliency": {"": later("use delivery of the Function or Trigger")},
+    "ScaledObject": {"": _KEDA},
+    "ScaledJob": {"": _KEDA},
+    "TriggerAuthentication": {"": _KEDA},
+}
+"""Kind -> field path below the body -> verdict; the path "" is the whole kind."""
+
+
+def support(kind: str, path: str) -> Support | None:
+    """Verdict of the longest row that covers *path* (with ``*`` and ``[]``); None: there is none."""
+    rows = SUPPORT[kind]
+    while path not in rows:
+        if not path:
+            return None
+        path = path[:-2] if path.endswith("[]") else path.rpartition(".")[0]
+    return rows[path]
+
+
+def notes(kind: str, spec: Any, capabilities: Collection[str]) -> tuple[Problem, ...]:
+    """One note per set field that is not honoured here: code NotYet, or NotHere for fields of another substrate."""
+    here: Where = "local" if "processes" in capabilities else "kubernetes"
+    found: dict[str, Problem] = {}
+    for pattern, path in leaves(spec):
+        verdict = support(kind, pattern) or LATER
+        if verdict.where in {"both", here}:
+            continue
+        code = "NotYet" if verdict.where == "later" else "NotHere"
+        found.setdefault(verdict.why + pattern, Problem(code=code, path=f"spec.{path}", message=verdict.why))
+    return tuple(found.values())
+
+
+def leaves(value: Any, pattern: str = "", path: str = "") -> Iterator[tuple[str, str]]:
+    """(pattern, path) of every field of a body that holds something; defaults are not told from what was written."""
+    if isinstance(value, msgspec.Struct):
+        for field in msgspec.structs.fields(value):
+            inner = getattr(value, field.name)
+            if inner != field.default:
+                yield from _below(inner, f"{pattern}.{field.encode_name}", f"{path}.{field.encode_name}")
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _below(inner, f"{pattern}.*", f"{path}.{key}")
+    elif isinstance(value, tuple | list):
+        for index, inner in enumerate(value):
+            yield from _below(inner, f"{pattern}[]", f"{path}[{index}]")
+
+
+def _below(value: Any, pattern: str, path: str) -> Iterator[tuple[str, str]]:
+    if value is None or value in ({}, ()):
+        return
+    if isinstance(value, msgspec.Struct | Mapping | tuple | list):
+        yield from leaves(value, pattern, path)
+    else:
+        yield pattern.lstrip("."), path.lstrip(".")

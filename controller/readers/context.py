@@ -1,0 +1,96 @@
+"""FUNC_CONTEXT of a function: what its framework is told."""
+
+from __future__ import annotations
+
+import msgspec
+
+from api.actions import Resource
+from api.kinds.openfunction import DaprOutput, DaprTrigger, FunctionSpec, ServingBody
+from controller.readers.scale import plain
+from functions_framework.context_schema import Component, FunctionContext, Triggers
+from functions_framework.context_schema import DaprTrigger as Declared
+
+DEFAULT_PORT = 8080
+OWN = "pubsub"
+"""Component type of an EventBus."""
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+def read_context(resource: Resource, spec: FunctionSpec, serving: ServingBody) -> bytes:
+    """The v1beta1 shape with ``triggers`` added, as deterministic JSON."""
+    triggers = serving.triggers
+    http = triggers.http if triggers else None
+    dapr = triggers.dapr if triggers else ()
+    port = str((http.port if http else None) or DEFAULT_PORT)
+    context = FunctionContext(
+        name=resource.key.name,
+        namespace=resource.key.namespace,
+        version=spec.version or "latest",
+        runtime="Knative" if http is not None else "Async",
+        port=port,
+        triggers=Triggers(
+            http={"port": int(port)} if http is not None else None,
+            dapr=tuple(_trigger(serving, trigger) for trigger in dapr) or None,
+        ),
+        inputs=_inputs(serving, dapr) or None,
+        outputs={
+            output.dapr.output_name or output.dapr.name: _output(serving, output.dapr) for output in serving.outputs
+        }
+        or None,
+        states={
+            name: Component(component_name=name, component_type=state.spec.type if state and state.spec else "")
+            for name, state in serving.states.items()
+        }
+        or None,
+        pre_hooks=serving.hooks.pre if serving.hooks else None,
+        post_hooks=serving.hooks.post if serving.hooks else None,
+    )
+    return _encoder.encode(plain(context))
+
+
+def component_type(serving: ServingBody, name: str, given: str | None) -> str:
+    """What is declared, else the type of the function's own component, else that of an EventBus."""
+    owned = serving.pubsub.get(name) or serving.bindings.get(name)
+    return given or (owned.type if owned else OWN)
+
+
+def _trigger(serving: ServingBody, trigger: DaprTrigger) -> Declared:
+    return Declared(
+        name=trigger.name,
+        type=component_type(serving, trigger.name, trigger.type),
+        topic=trigger.topic or "",
+        input_name=trigger.input_name or "",
+    )
+
+
+def _inputs(serving: ServingBody, dapr: tuple[DaprTrigger, ...]) -> dict[str, Component]:
+    inputs: dict[str, Component] = {}
+    for trigger in dapr:
+        name = trigger.input_name or trigger.name
+        unique = name if name not in inputs else f"{name}-{len(inputs)}"
+        inputs[unique] = Component(
+            uri=trigger.topic or trigger.name,
+            component_name=trigger.name,
+            component_type=component_type(serving, trigger.name, trigger.type),
+        )
+    for given in serving.triggers.inputs if serving.triggers else ():
+        inputs.setdefault(
+            given.dapr.name,
+            Component(
+                uri=given.dapr.topic or given.dapr.name,
+                component_name=given.dapr.name,
+                component_type=component_type(serving, given.dapr.name, given.dapr.type),
+            ),
+        )
+    return inputs
+
+
+def _output(serving: ServingBody, output: DaprOutput) -> Component:
+    return Component(
+        uri=output.topic or output.name,
+        component_name=output.name,
+        component_type=component_type(serving, output.name, output.type),
+        metadata=dict(sorted(output.metadata.items())) or None,
+        operation=output.operation or "",
+    )
