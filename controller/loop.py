@@ -10,18 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 import msgspec
 
-from api.actions import Action, Observed, Plan, Publish, SetReplicas, Status, World
+from api.actions import Action, Observed, Plan, Publish, Status, World
 from api.errors import EvokeError
-from api.meta import Key
+from api.meta import Key, RevisionKey
 from api.model import BuildSource, Snapshot
 from controller import agents, plan
 from controller.assign import Assignment, assign
+from controller.explanation import Explanation
+from controller.scaler import Scaler
 from controller.store import Store
 from controller.substrate import Substrate
 from replicas.server import ControlServer
@@ -36,14 +37,6 @@ HEARTBEAT = 1.0
 """Seconds after which the scaling pass looks again although nothing changed: time itself ends cooldowns."""
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
-
-
-class Scaler(Protocol):
-    """The scaling pass: readings -> autoscaler -> SetReplicas (controller/scaling.py)."""
-
-    def decide(self, observed: Observed, now: float) -> Sequence[SetReplicas]:
-        """What to change now; *now* is monotonic seconds."""
-        ...
 
 
 class Repeats:
@@ -75,22 +68,35 @@ class Loop:
         store: Store,
         substrate: Substrate,
         control: ControlServer,
-        scaler: Scaler,
         *,
+        expected: Collection[str] = (),
         tell: Callable[[Sequence[Status]], None] = lambda _: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._store, self._substrate, self._control, self._scaler = store, substrate, control, scaler
+        self._store, self._substrate, self._control = store, substrate, control
         self._tell, self._clock = tell, clock
         self._planning, self._scaling = asyncio.Event(), asyncio.Event()
         self._repeats = Repeats()
         self._assignments: dict[str, Assignment] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._facts: dict[str, object] = {}
+        self._scaler = Scaler(
+            lambda: control.agents, self._snapshots.values, started=time.monotonic(), expected=expected
+        )
         self.failures = 0
         """Passes that ended with an error nobody expected."""
         store.subscribe(self.wake)
         substrate.subscribe(self.wake)
+
+    @property
+    def explanations(self) -> Mapping[RevisionKey, Explanation]:
+        """Why each revision has as many replicas as it has."""
+        return self._scaler.explanations
+
+    @property
+    def snapshots(self) -> Mapping[str, Snapshot]:
+        """What was published last, by namespace."""
+        return self._snapshots
 
     def wake(self) -> None:
         """Something may have changed; both passes look."""
@@ -147,14 +153,18 @@ class Loop:
         return _soonest(made.requeue, wait)
 
     async def _scale_pass(self) -> float | None:
-        observed = await self._observe(None)
+        observed = await self._substrate.observe()
+        before = self._scaler.scaling
         for action in self._scaler.decide(observed, time.monotonic()):
             await self._execute(action)
-        return HEARTBEAT
+        if before != self._scaler.scaling:
+            self._planning.set()
+        return _soonest(self._scaler.requeue, HEARTBEAT)
 
-    async def _observe(self, sources: Sequence[tuple[Key, BuildSource]] | None) -> Observed:
+    async def _observe(self, sources: Sequence[tuple[Key, BuildSource]]) -> Observed:
         observed = await self._substrate.observe(sources)
-        return msgspec.structs.replace(observed, **agents.facts(self._control.agents))
+        facts = agents.facts(self._control.agents)
+        return msgspec.structs.replace(observed, scaling=self._scaler.scaling, **facts)
 
     async def _execute(self, action: Action) -> None:
         try:
