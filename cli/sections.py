@@ -92,9 +92,9 @@ def scaling(facts: Facts) -> list[str]:
     decision: Facts = facts.get("scaling") or {}
     if not decision:
         return []
-    said = [f"scaling    {decision.get('replicas', '-')} wanted: {decision.get('because') or 'nothing waits'}"]
-    if (limiter := decision.get("limiter", "none")) != "none":
-        said.append(f"limited by {limiter}")
+    limiter = decision.get("limiter", "none")
+    limited = f"; limited by {limiter}" if limiter != "none" else ""
+    said = [f"scaling    {decision.get('desired', '-')} wanted: {decision.get('because') or 'nothing waits'}{limited}"]
     inputs = {name: value for name, value in (decision.get("inputs") or {}).items() if value not in (0, "", None)}
     if inputs:
         words = ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in inputs.items())

@@ -50,8 +50,7 @@ def apply(
     results = session.client.apply(found, dry_run=dry_run, project=label, prune=prune)
     report(session, results, dry_run=dry_run)
     if wait and not dry_run:
-        names = [f"{one['kind'].lower()}/{one['name']}" for one in results if one["outcome"] != "pruned"]
-        wait_ready(session, names, timedelta(seconds=timeout))
+        wait_ready(session, names(results), timedelta(seconds=timeout))
 
 
 def report(session: Session, results: Sequence[dict[str, Any]], *, dry_run: bool = False) -> None:
@@ -60,6 +59,12 @@ def report(session: Session, results: Sequence[dict[str, Any]], *, dry_run: bool
     suffix = " (dry run)" if dry_run else ""
     lines = [f"{one['kind'].lower()}/{one['name']} {one['outcome']}{suffix}" for one in results]
     session.out.done({"results": list(results)}, lines)
+
+
+def names(results: Sequence[dict[str, Any]]) -> list[str]:
+    """``kind/name`` of what stands now and has a status."""
+    there = [one for one in results if one["outcome"] != "pruned" and one["kind"] != "Secret"]
+    return [f"{one['kind'].lower()}/{one['name']}" for one in there]
 
 
 def report_warnings(session: Session, results: Sequence[dict[str, Any]]) -> None:
@@ -96,12 +101,12 @@ def comparable(resource: dict[str, Any]) -> str:
     return output.to_yaml({"labels": own, "spec": resource.get("spec") or {}})
 
 
-def wait_ready(session: Session, names: Sequence[str], timeout: timedelta) -> None:
-    """Return when all of *names* (``kind/name``) are Ready; Failed as soon as one cannot become it."""
+def wait_ready(session: Session, wanted: Sequence[str], timeout: timedelta) -> None:
+    """Return when all of *wanted* (``kind/name``) are Ready; Failed as soon as one cannot become it."""
 
     def missing() -> bool | str:
         there = {wording.name_of(one): one for one in session.client.items("all")}
-        for name in readiness.in_order(names):
+        for name in readiness.in_order(wanted):
             resource = there.get(name)
             if resource is not None and wording.is_ready(resource):
                 continue
@@ -113,4 +118,4 @@ def wait_ready(session: Session, names: Sequence[str], timeout: timedelta) -> No
         return True
 
     until(missing, what="ready", out=session.out, timeout=timeout)
-    session.out.talk(f"{wording.counted(len(names), 'resource')} ready")
+    session.out.talk(f"{wording.counted(len(wanted), 'resource')} ready")

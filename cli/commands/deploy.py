@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli import documents, project
-from cli.commands.apply import report, wait_ready
+from cli.commands.apply import names, report, wait_ready
 from cli.errors import Failed, MissingFile, NotYet
 from cli.options import Session, command_line, new_app
 
@@ -38,5 +38,4 @@ def deploy(
     results = session.client.apply(found, project=project.label(folder), prune=True)
     report(session, results)
     if wait:
-        names = [f"{one['kind'].lower()}/{one['name']}" for one in results if one["outcome"] != "pruned"]
-        wait_ready(session, names, timedelta(seconds=timeout))
+        wait_ready(session, names(results), timedelta(seconds=timeout))

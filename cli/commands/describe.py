@@ -49,35 +49,9 @@ def describe(
 
 def function_headline(resource: Facts, facts: Facts) -> str:
     """``Ready True · 1 replica of 0..10, by Evoke: in-flight 0, lag 0, to zero in 4 min 50 s · dead letters 0``"""
-    scaling = facts.get("scaling") or {}
-    running = [one for one in facts.get("replicas") or () if one.get("phase") != "gone"]
-    bounds = f"{scaling.get('min', 0)}..{scaling.get('max', 10)}"
-    inputs = scaling.get("inputs") or {}
-    lag = inputs.get("lag", sum(one.get("lag", 0) for one in facts.get("subscriptions") or ()))
-    busy = inputs.get("in_flight", sum(one.get("in_flight", 0) for one in running))
-    said = [f"in-flight {busy:.0f}", f"lag {lag:.0f}"]
-    if rest := outlook(scaling):
-        said.append(rest)
-    count = wording.counted(len(running), "replica")
-    authority = scaling.get("authority", "Evoke")
-    return " · ".join(
-        (
-            truth(resource, facts),
-            f"{count} of {bounds}, by {authority}: {', '.join(said)}",
-            f"dead letters {facts.get('deadLetters', 0)}",
-        )
-    )
-
-
-def outlook(scaling: Facts) -> str:
-    """When the count changes if nothing comes, or what holds it."""
-    limiter = scaling.get("limiter", "none")
-    left = wording.duration(scaling.get("next_change", scaling.get("nextChange")))
-    if limiter == "cooldown" and left is not None:
-        return f"to zero in {wording.span(left)}"
-    if limiter in {"blind", "paused", "external", "fallback"}:
-        return str(scaling.get("because", limiter))
-    return f"limited by {limiter}" if limiter in {"max", "runnable"} else ""
+    running = [one for one in facts.get("replicas") or () if one.get("phase") == "ready"]
+    scaling = (facts.get("scaling") or {}).get("line") or wording.counted(len(running), "replica")
+    return " · ".join((truth(resource, facts), scaling, f"dead letters {facts.get('deadLetters', 0)}"))
 
 
 def plain_headline(resource: Facts) -> str:

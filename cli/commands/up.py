@@ -15,7 +15,7 @@ import typer
 
 from cli import documents, project, readiness, start, target, wording
 from cli.client import Client
-from cli.commands.apply import report_warnings
+from cli.commands.apply import names, report_warnings
 from cli.errors import Failed, MissingFile, NotYet
 from cli.follow import Applied, Happenings, follow, tell
 from cli.narrate import Narrator
@@ -98,8 +98,7 @@ class Watched:
         self._banner(facts)
         results = self._applied.apply()
         report_warnings(self._session, results)
-        names = {f"{one['kind'].lower()}/{one['name']}" for one in results if one["outcome"] != "pruned"}
-        self._wait({"eventbus/default", *names}, progress)
+        self._wait({"eventbus/default", *names(results)}, progress)
 
     def watch(self, running: Any) -> None:
         """Tell and re-apply until the platform ends."""
@@ -147,10 +146,10 @@ class Watched:
         else:
             self._line(" · ".join(parts))
 
-    def _wait(self, names: Iterable[str], progress: Progress) -> None:
+    def _wait(self, wanted: Iterable[str], progress: Progress) -> None:
         """Tell each resource, in the order in which work flows, as soon as it is ready or cannot become it."""
         begun = time.monotonic()
-        for name in readiness.in_order(names):
+        for name in readiness.in_order(wanted):
             while (resource := self._find(name)) is None or not readiness.settled(resource):
                 passed = time.monotonic() - begun
                 if passed > 1:
