@@ -25,6 +25,7 @@ from functions_framework.dapr import DaprClient
 from functions_framework.delivery import Deliveries
 from functions_framework.event import CloudEvent
 from functions_framework.exceptions import EventConversionException
+from functions_framework.fence import Fence
 from functions_framework.handler import Handler, Kind
 from functions_framework.invocation import new_call, of_request
 from functions_framework.loader import Loaded
@@ -56,6 +57,7 @@ class App:
         self.context = read(environ)
         self.client = DaprClient.of(environ)
         self.outputs = Outputs(self.context, self.client, source=_app_id(environ))
+        self._fence = Fence()
         self._threads: ThreadPoolExecutor | None = None
         self._root = os.path.dirname(loaded.module.__file__ or "")  # noqa: PTH120 - a prefix to compare strings with
         self._runners = {h.name: Runner(h, self.executor, event_arguments(h), self._root) for h in self.handlers}
@@ -103,6 +105,11 @@ class App:
                 return answer(self)
         if self.draining:
             return not_started("draining: this replica is about to stop", close=True)
+        highest = self._fence.refuses(request.lookup)
+        if highest is not None:
+            fenced = text_reply(f"a newer owner delivers this trigger: epoch {highest}", 409)
+            fenced.headers.append((b"evoke-epoch", b"%d" % highest))
+            return fenced
         self.in_flight += 1
         try:
             return await self._dispatch(request)

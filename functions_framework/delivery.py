@@ -16,7 +16,7 @@ from functions_framework.codec import BadEvent
 from functions_framework.event import CloudEvent
 from functions_framework.handler import Kind
 from functions_framework.invocation import Invocation, new_call, of_request
-from functions_framework.message import JSON, Reply, Request, json_reply, not_started, text_reply
+from functions_framework.message import JSON, Reply, Request, not_started, text_reply
 from functions_framework.outputs import Outputs
 from functions_framework.replies import Fault, Outcome, Status, Statuses
 from functions_framework.runner import Runner
@@ -49,44 +49,17 @@ _members = msgspec.json.Decoder(dict[str, Any])
 _encoder = msgspec.json.Encoder()
 
 
-class Fence:
-    """The highest epoch seen of each trigger: an owner of a lower one has been replaced."""
-
-    def __init__(self) -> None:
-        self._highest: dict[bytes, int] = {}
-
-    def refuses(self, headers: dict[bytes, bytes]) -> int | None:
-        """Highest epoch if this request's is below it, else None."""
-        raw = headers.get(b"evoke-epoch")
-        if raw is None:
-            return None
-        try:
-            epoch = int(raw)
-        except ValueError:
-            return None
-        trigger = headers.get(b"evoke-trigger", b"")
-        highest = self._highest.get(trigger, epoch)
-        if epoch < highest:
-            return highest
-        self._highest[trigger] = epoch
-        return None
-
-
 class Deliveries:
     """Takes the events of one handler."""
 
     def __init__(self, runner: Runner, outputs: Outputs) -> None:
         self._runner = runner
         self._outputs = outputs
-        self._fence = Fence()
         self._returns = runner.handler.kind is not Kind.OPENFUNCTION
 
     async def take(self, request: Request) -> Reply:
         """Answer one delivery, single, batch or bulk."""
         headers = request.lookup
-        highest = self._fence.refuses(headers)
-        if highest is not None:
-            return json_reply({"error": f"epoch fenced: {highest} has been seen"}, 409)
         platform = b"evoke-trigger" in headers
         media = codec.media_type(headers.get(b"content-type", b"").decode("latin-1"))
         try:

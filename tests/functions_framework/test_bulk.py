@@ -84,6 +84,7 @@ def test_a_lower_epoch_of_the_same_trigger_is_fenced(ordered):
     )
 
     assert [one.status, two.status, stale.status, other.status] == [200, 200, 409, 200]
+    assert (b"evoke-epoch", b"4") in stale.headers
     assert len(seen(ordered)) == 3
 
 
