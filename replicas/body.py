@@ -25,6 +25,16 @@ class Body:
         self.ended = False
         """The last byte came; chunks may still wait to be read."""
 
+    @property
+    def waiting(self) -> bool:
+        """Whether chunk() would have to wait."""
+        return not self._chunks and not self.ended and self._error is None
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether everything was read."""
+        return self.ended and not self._chunks
+
     def feed(self, data: bytes) -> None:
         self._chunks.append(data)
         self._size += len(data)

@@ -45,7 +45,7 @@ class _Revision:
         self.stamp = (0, 0)  # epoch, generation
         self.endpoints: dict[str, Endpoint] = {}
         self.closing: set[str] = set()
-        self.waiters: deque[asyncio.Future[Lease]] = deque()
+        self.waiters: deque[asyncio.Future[Lease | None]] = deque()
 
 
 class ReplicaTable:
@@ -79,7 +79,7 @@ class ReplicaTable:
             self._turn.pop(replica, None)
             self._struck.pop(replica, None)
         known.endpoints = {endpoint.replica: endpoint for endpoint in endpoints.endpoints}
-        known.closing &= known.endpoints.keys()
+        known.closing.clear()  # the controller lists no replica that is being closed
         self._changed(endpoints.revision)
         return True
 
@@ -103,19 +103,32 @@ class ReplicaTable:
         self._in_flight[best.replica] = self._in_flight.get(best.replica, 0) + taken
         return Lease(self, revision, best, taken)
 
+    def take(self, revision: RevisionKey) -> Lease | None:
+        """Pick one unit unless somebody waits already; None: acquire() it."""
+        known = self._revisions.get(revision)
+        return None if known is None or any(not waiter.done() for waiter in known.waiters) else self.pick(revision)
+
+    def dismiss(self, revision: RevisionKey) -> None:
+        """Let everybody who waits for *revision* go without: it is not served any more."""
+        if known := self._revisions.get(revision):
+            while known.waiters:
+                waiter = known.waiters.popleft()
+                if not waiter.done():
+                    waiter.set_result(None)
+
     async def acquire(self, revision: RevisionKey, timeout: float | None) -> Lease | None:  # noqa: ASYNC109 - running out of time is an answer
-        """Pick, first come first served, waiting at most *timeout* seconds; None: nothing came free."""
+        """Pick, first come first served, waiting at most *timeout* seconds; None: nothing came free, or dismiss()."""
         known = self._revisions.setdefault(revision, _Revision())
-        if not known.waiters and (lease := self.pick(revision)):
+        if lease := self.take(revision):
             return lease
-        waiter: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Lease | None] = asyncio.get_running_loop().create_future()
         known.waiters.append(waiter)
         try:
             async with asyncio.timeout(timeout):
                 return await waiter
         except (TimeoutError, asyncio.CancelledError) as error:
-            if waiter.done() and not waiter.cancelled():
-                waiter.result().release()  # it was handed over while we gave up
+            if waiter.done() and not waiter.cancelled() and (late := waiter.result()):
+                late.release()  # it was handed over while we gave up
             elif waiter in known.waiters:
                 known.waiters.remove(waiter)
             if isinstance(error, TimeoutError):

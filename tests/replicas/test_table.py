@@ -130,6 +130,25 @@ def test_a_lease_handed_over_to_one_who_gave_up_is_given_back() -> None:
     asyncio.run(scenario())
 
 
+def test_endpoints_that_list_a_closing_replica_reopen_it() -> None:
+    replicas = table(endpoint("a"))
+    replicas.closing(["a"])
+    replicas.update(Endpoints(epoch=1, revision=REVISION, generation=2, endpoints=(endpoint("a"),)))
+
+    assert picked(replicas.take(REVISION)) == "a"
+
+
+def test_those_who_wait_for_a_revision_that_goes_are_dismissed() -> None:
+    async def scenario() -> None:
+        replicas = ReplicaTable()
+        waiting = asyncio.create_task(replicas.acquire(REVISION, 10))
+        await asyncio.sleep(0)
+        replicas.dismiss(REVISION)
+        assert await waiting is None
+
+    asyncio.run(scenario())
+
+
 def test_a_struck_replica_rests() -> None:
     async def scenario() -> None:
         now = [0.0]
