@@ -1,0 +1,170 @@
+"""The gateway on the control stream: what it is told, what it tells, and when it gives a replica up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+from api.frames import Assign, Close, Closed, Config, Endpoints, Frame, Notice, Readings, Refused, Reopen, Want
+from api.meta import RevisionKey
+from api.model import Snapshot
+from gateway.routes import Router
+from gateway.traffic import Traffic
+from replicas.table import ReplicaTable
+
+INTERVAL = timedelta(seconds=1)
+COALESCE = 0.1
+"""Seconds in which changes of load are gathered into one Readings; a Want never waits."""
+
+
+class GatewayAgent:
+    """Handles frames of the controller (a ControlHandler) and keeps it told."""
+
+    def __init__(
+        self,
+        boot_id: str,
+        table: ReplicaTable,
+        traffic: Traffic,
+        send: Callable[[Frame], bool],
+        *,
+        interval: timedelta = INTERVAL,
+    ) -> None:
+        self._boot_id = boot_id
+        self._table, self._traffic, self._send = table, traffic, send
+        self._interval = interval
+        self._snapshots: dict[str, Snapshot] = {}
+        self._revisions: frozenset[RevisionKey] = frozenset()
+        self._wanted: set[RevisionKey] = set()
+        self._closes: dict[RevisionKey, asyncio.Task[None]] = {}
+        self._soon: asyncio.TimerHandle | None = None
+        self._seq = 0
+        self.router = Router()
+        table.subscribe(self._on_table)
+
+    @property
+    def configured(self) -> bool:
+        """Whether any snapshot was ever received, from the controller or the cache."""
+        return bool(self._snapshots)
+
+    @property
+    def snapshots(self) -> dict[str, Snapshot]:
+        return self._snapshots
+
+    async def run(self) -> None:
+        """Send Readings for ever."""
+        while True:
+            await asyncio.sleep(self._interval.total_seconds())
+            self.report()
+
+    def report(self) -> None:
+        """Send every Want that holds, then the Readings they belong to."""
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
+        self._wanted.clear()
+        for revision, waiting in self._traffic.waiting():
+            if not self._table.ready(revision):
+                self._wanted.add(revision)
+                self._send(Want(revision=revision, generation=self._table.generation(revision), waiting=waiting))
+        self._seq += 1
+        self._send(
+            Readings(
+                boot_id=self._boot_id, seq=self._seq, routes=self._traffic.readings(), used=dict(self._table.used())
+            )
+        )
+
+    def touch(self) -> None:
+        """Something changed that the autoscaler should see before the next interval."""
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(COALESCE, self.report)
+
+    def holding(self, revision: RevisionKey) -> bool:
+        """A request waits for *revision*; says so at once, once, when nothing runs. Answers whether that is so."""
+        cold = not self._table.ready(revision)
+        if cold and revision not in self._wanted:
+            self.report()
+        else:
+            self.touch()
+        return cold
+
+    def started(self, revision: RevisionKey, cold_ms: int) -> None:
+        """The first held request of an activation got its replica."""
+        self._send(
+            Notice(
+                namespace=revision.namespace,
+                function=revision.function,
+                kind="activation",
+                message=f"started for a request in {cold_ms} ms",
+            )
+        )
+
+    # ControlHandler
+
+    def on_config(self, config: Config) -> None:
+        self._snapshots[config.snapshot.namespace] = config.snapshot
+        self.router = Router(self._snapshots.values())
+        routes = list(self.router.routes)
+        revisions = frozenset(backend.revision for route in routes for backend in route.backends)
+        self._traffic.keep({route.key for route in routes}, revisions)
+        for gone in self._revisions - revisions:
+            self._table.dismiss(gone)
+        self._revisions = revisions
+
+    def on_assign(self, assign: Assign) -> None:
+        """A gateway owns no subscription."""
+
+    def on_endpoints(self, endpoints: Endpoints) -> None:
+        self._table.update(endpoints)
+
+    def on_close(self, close: Close) -> None:
+        """With *last*: give the replicas up only when nothing is in flight or held, in this one step."""
+        if close.generation < self._table.generation(close.revision):
+            self._refuse(close, held=1)
+        elif not close.last:
+            self._table.closing(close.replicas)
+            self._stop_closing(close.revision)
+            self._closes[close.revision] = asyncio.get_running_loop().create_task(self._drain(close))
+        elif held := self._held(close):
+            self._refuse(close, held=held)
+        else:
+            self._give_up(close)
+
+    def _held(self, close: Close) -> int:
+        in_flight = sum(self._table.in_flight(replica) for replica in close.replicas)
+        return in_flight + self._traffic.waiting_for(close.revision)
+
+    def _refuse(self, close: Close, *, held: int) -> None:
+        self._send(Refused(revision=close.revision, generation=close.generation, replicas=close.replicas, held=held))
+
+    def _give_up(self, close: Close) -> None:
+        self._table.remove(close.replicas)
+        self._send(Closed(revision=close.revision, generation=close.generation, replicas=close.replicas))
+
+    async def _drain(self, close: Close) -> None:
+        await self._table.drained(close.replicas)
+        self._give_up(close)
+
+    def on_reopen(self, reopen: Reopen) -> None:
+        self._stop_closing(reopen.revision)
+        self._table.reopen(reopen.revision)
+
+    def on_connected(self) -> None:
+        self.report()
+
+    def on_disconnected(self) -> None:
+        for revision in list(self._closes):  # whoever asked cannot hear the answer: the close is off
+            self._stop_closing(revision)
+            self._table.reopen(revision)
+
+    def _stop_closing(self, revision: RevisionKey) -> None:
+        if task := self._closes.pop(revision, None):
+            task.cancel()
+
+    def _on_table(self, revision: RevisionKey) -> None:
+        """Replicas came or went: whoever is held for a revision without any must be told of again."""
+        if revision in self._wanted:
+            if self._table.ready(revision):
+                self._wanted.discard(revision)
+        elif not self._table.ready(revision) and self._traffic.waiting_for(revision):
+            self.report()

@@ -1,0 +1,59 @@
+"""What one request means: a page of the gateway's own, a call, or an invocation for later."""
+
+from __future__ import annotations
+
+from gateway.agent import GatewayAgent
+from gateway.connection import Request
+from gateway.errors import Rejected, later
+from gateway.forward import Forwarder
+from gateway.headers import identity
+from gateway.invocations import Invocations
+from gateway.metrics import CONTENT_TYPE, Metrics
+from gateway.reply import Reply
+from gateway.routes import normal_path
+from gateway.traffic import Traffic
+
+TEXT = (b"content-type", b"text/plain; charset=utf-8")
+OWN = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+class Front:
+    """The handler of every request."""
+
+    def __init__(
+        self, agent: GatewayAgent, forwarder: Forwarder, invocations: Invocations, metrics: Metrics, traffic: Traffic
+    ) -> None:
+        self._agent, self._forwarder, self._invocations = agent, forwarder, invocations
+        self._metrics, self._traffic = metrics, traffic
+
+    async def handle(self, request: Request, reply: Reply) -> None:
+        head = request.head
+        request_id = identity(head.header(b"x-request-id"))
+        reply.extra.append((b"x-request-id", request_id))
+        try:
+            path = normal_path(head.target)
+            if path in OWN and not self._agent.router.claims(head.host.decode("ascii")):
+                self._own(path, head.method, reply)
+                return
+            if not self._agent.configured:
+                raise later(503, "starting", "the gateway has not heard of any function yet")
+            found = self._agent.router.resolve(head.host.decode("ascii"), path, head.method)
+        except Rejected:
+            self._traffic.rejected += 1
+            raise
+        if found.mode == "async-function":
+            await self._invocations.accept(request, reply, found)
+            self._traffic.function(found.route.key).queued += 1
+        else:
+            await self._forwarder.forward(request, reply, found, request_id)
+
+    def _own(self, path: str, method: str, reply: Reply) -> None:
+        """Answer one of our own pages."""
+        if method not in {"GET", "HEAD"}:
+            raise Rejected(405, "method", "this page is read with GET", headers=((b"allow", b"GET, HEAD"),))
+        if path == "/metrics":
+            reply.send(200, [(b"content-type", CONTENT_TYPE)], self._metrics.page())
+        elif path == "/readyz" and not self._agent.configured:
+            reply.send(503, [TEXT], b"no snapshot yet\n")
+        else:
+            reply.send(200, [TEXT], b"ok\n")
