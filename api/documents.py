@@ -91,9 +91,11 @@ def read(
 
 def decode_all(sent: Sequence[Mapping[str, Any]], *, namespace: str = "default") -> tuple[Document, ...]:
     """Check ``{"resource": ..., "file", "line"}`` as they come over the API. Raises InvalidInput."""
-    drafts = [
-        _Draft(one.get("resource"), str(one.get("file", "")), int(one.get("line", 0)), None, folder="") for one in sent
-    ]
+    drafts = []
+    for one in sent:
+        file, line = str(one.get("file", "")), int(one.get("line", 0))
+        folder = str(FilePath(file).parent) if file.startswith("/") else ""
+        drafts.append(_Draft(one.get("resource"), file, line, None, folder))
     return _decided(drafts, namespace, [])
 
 

@@ -10,6 +10,7 @@ import difflib
 import functools
 import re
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import msgspec
@@ -179,7 +180,7 @@ def _struct(value: Any, type_: mi.StructType, path: Path, faults: list[Fault], r
     if not isinstance(value, dict):
         _wrong(value, "an object", path, faults, rule)
     fields = {field.encode_name: field for field in type_.fields}
-    faults.extend(unknown(value, fields, getattr(type_.cls, "refused", {}), path))
+    faults.extend(unknown(value, fields, getattr(type_.cls, "refused", {}), path, _deeper(type_.cls)))
     kept, broken = {}, False
     for name, field in fields.items():
         if name not in value:
@@ -196,13 +197,41 @@ def _struct(value: Any, type_: mi.StructType, path: Path, faults: list[Fault], r
     return kept
 
 
+@functools.cache
+def _deeper(cls: type[msgspec.Struct]) -> Mapping[str, str]:
+    """Field that stands up to three levels below *cls* -> its path from there, the nearest first."""
+    found: dict[str, str] = {}
+    level = [("", cls)]
+    for depth in range(4):
+        below = []
+        for prefix, struct in level:
+            for field in _fields(struct):
+                if depth > 0:
+                    found.setdefault(field.encode_name, prefix + field.encode_name)
+                inner = _given(field.type)
+                if isinstance(inner, mi.StructType):
+                    below.append((f"{prefix}{field.encode_name}.", inner.cls))
+        level = below
+    return found
+
+
+def _fields(cls: type[msgspec.Struct]) -> tuple[mi.Field, ...]:
+    known = shape(cls)
+    return known.fields if isinstance(known, mi.StructType) else ()
+
+
 def unknown(
-    value: Mapping[str, Any], known: Mapping[str, Any], refused: Mapping[str, str], path: Path
+    value: Mapping[str, Any],
+    known: Mapping[str, Any],
+    refused: Mapping[str, str],
+    path: Path,
+    deeper: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Fault]:
     """A fault for each field of *value* that is not *known*, at most MAX_FAULTS of them."""
     for name in [name for name in value if name not in known][:MAX_FAULTS]:
         if name not in refused:
-            yield Fault("E110", (*path, name), f"unknown field `{name[:80]}`{similar(name, list(known))}")
+            meant = similar(name, list(known)) or (f", did you mean `{deeper[name]}`?" if name in deeper else "")
+            yield Fault("E110", (*path, name), f"unknown field `{name[:80]}`{meant}")
         elif name == "namespace":
             yield Fault("E120", (*path, name), refused[name])
         else:

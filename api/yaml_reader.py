@@ -58,7 +58,7 @@ class Reader:
                 self._anchors = {}
                 node = self._node(next(events), events)
                 if node.value is None:
-                    self._fail("E106", f"no resource in document {number}", node.line)
+                    self._fail("E106", f"no resource in document {number}", _line(event))
                 else:
                     yield node
         if number == 0:
@@ -80,7 +80,7 @@ class Reader:
         return text
 
     def _node(self, event: Any, events: Iterator[Any]) -> Node:
-        line = event.start_mark.line + 1
+        line = _line(event)
         if isinstance(event, yaml.AliasEvent):
             return self._alias(str(event.anchor), line)
         self._values += 1
@@ -131,7 +131,7 @@ class Reader:
         for event in events:
             if isinstance(event, yaml.MappingEndEvent):
                 break
-            where = event.start_mark.line + 1
+            where = _line(event)
             key = self._key(event, events)
             node = self._node(next(events), events)
             if key is None:
@@ -155,7 +155,7 @@ class Reader:
             entries.setdefault(key, entry)
 
     def _key(self, event: Any, events: Iterator[Any]) -> str | None:
-        line = event.start_mark.line + 1
+        line = _line(event)
         value = self._node(event, events).value
         if isinstance(value, str):
             return value
@@ -182,6 +182,11 @@ class Reader:
     def _stop(self, code: str, message: str, line: int) -> None:
         self._fail(code, message, line)
         raise _Stop
+
+
+def _line(event: Any) -> int:
+    """1-based."""
+    return int(event.start_mark.line) + 1
 
 
 def _events(text: str) -> Iterator[Any]:
