@@ -55,7 +55,7 @@ def children(settings: Settings) -> list[Child]:
     zygote = [str(base.python), "-P", "-m", "functions_framework.zygote", "--socket", str(paths.socket("zygote"))]
     watch = [] if settings.watch else ["--no-watch"]
     return [
-        _child(paths, "nats", embedded.command(config, cache=environments.cache_directory())),
+        _child(paths, "nats", embedded.command(config, cache=environments.cache_directory() / "nats-server.json")),
         _child(paths, "zygote", zygote, env=inherited()),
         _child(paths, "controller", _ours("controller.local.main", paths) + watch),
         _child(paths, "plane-0", [*_ours("controller.local.plane", paths), "--name", "plane-0"]),
@@ -98,7 +98,7 @@ def main() -> int:
     parser.add_argument("--no-watch", dest="watch", action="store_false")
     try:
         found = children(Settings(**vars(parser.parse_args())))
-    except EvokeError as error:
+    except (EvokeError, OSError) as error:
         sys.stderr.write(f"evoke: {error}\n")
         return 1
     os.write(1, msgspec.json.encode(found) + b"\n")
