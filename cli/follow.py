@@ -44,12 +44,7 @@ class Happenings:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._queue: queue.Queue[Happening] = queue.Queue()
-        self._connected = threading.Event()
         threading.Thread(target=self._read, daemon=True, name="happenings").start()
-
-    def wait_connected(self, seconds: float) -> None:
-        """Return once nothing that happens is missed any more."""
-        self._connected.wait(seconds)
 
     def take(self, wait: float) -> list[Happening]:
         """What has happened; waits up to *wait* seconds for the first."""
@@ -64,9 +59,7 @@ class Happenings:
     def _read(self) -> None:
         while True:
             try:
-                stream = self._client.watch(logs=True)
-                self._connected.set()
-                for happening in stream:
+                for happening in self._client.watch(logs=True):
                     self._queue.put(happening)
             except EvokeError:
                 pass  # it starts, or is being restarted

@@ -45,7 +45,7 @@ class Narrator:
         """Lines for *happening*; none when nobody needs to know."""
         kind, resource = happening["type"], str(happening["resource"])
         name, message = resource.partition("/")[2], str(happening.get("message") or "")
-        if kind in {"ready", "changed", "problem", "removed"}:
+        if kind in {"ready", "problem", "removed"}:
             return self._state(resource, kind, message)
         if kind == "log":
             return log_lines(name, happening.get("data") or {}, message)
@@ -62,12 +62,12 @@ class Narrator:
         return [function_line(key[0], self._starting.pop(key)[1], "starting") for key in late]
 
     def knows(self, resource: str, line: str) -> None:
-        """Remember that *line* about *resource* was already said."""
+        """Remember that *line* about *resource* was already said, and with it whatever says less."""
         self._said[resource] = line
 
     def _state(self, resource: str, kind: str, message: str) -> list[str]:
         line = resource_line(resource, kind, message)
-        if self._said.get(resource) == line:
+        if self._said.get(resource, "").startswith(line):
             return []
         self._said[resource] = line
         return [line]

@@ -36,8 +36,8 @@ def rollback(
         session.out.show({"revisions": facts.get("revisions", [])}, lines or [f"function/{name} has no revision yet"])
         return
     answer = session.client.rollback(name, revision and revision.rpartition("-")[2], dry_run=dry_run)
-    new, old = answer.get("revision", ""), answer.get("content", revision)
-    would = "would become" if dry_run else "becomes"
-    session.out.done(answer, f"function/{name} revision {old} {would} {f'revision {new}' if new else 'a new revision'}")
+    would = "would go" if dry_run else "goes"
+    said = f"function/{name} {would} back from revision {answer['from']} to the content of {answer['revision']}"
+    session.out.done(answer, said)
     if wait and not dry_run:
         wait_ready(session, [f"function/{name}"], timedelta(minutes=2))

@@ -87,3 +87,12 @@ def test_a_state_is_told_once() -> None:
 def test_what_nobody_needs_to_know_is_not_told() -> None:
     assert Narrator().tell(happening("delivered", "1 event"), 0) == []
     assert Narrator().tell(happening("source", "connected"), 0) == []
+
+
+def test_what_says_less_than_was_said_is_not_told() -> None:
+    narrator = Narrator()
+    narrator.knows("function/on-reading", "function/on-reading     ready    revision 00001, 0 replicas")
+
+    assert narrator.tell(happening("ready", "revision 00001"), 0) == []
+    assert narrator.tell(happening("changed", "Starting: revision 00002 is on its way"), 0) == []
+    assert narrator.tell(happening("ready", "revision 00002"), 0) == ["function/on-reading     ready    revision 00002"]
