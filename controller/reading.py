@@ -78,7 +78,9 @@ def read(resources: Iterable[Resource], capabilities: Collection[str], also: Ite
 def _read_buses(of: dict[str, list[Resource]], models: Models) -> None:
     for resource in of.get("ClusterEventBus", ()):
         bus = _try(models, resource, partial(read_bus, resource))
-        for namespace in models.namespaces if bus is not None else ():
+        if bus is None:
+            continue
+        for namespace in models.namespaces:
             key = Key(namespace, resource.key.name)
             models.buses[key] = msgspec.structs.replace(bus, key=key)
     for resource in of.get("EventBus", ()):

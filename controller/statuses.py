@@ -8,10 +8,11 @@ from typing import Any, TypeAlias
 import msgspec
 
 from api.actions import Resource, Status, World
-from api.conditions import Condition, true
+from api.conditions import Condition, false, true
 from api.meta import Key
 from controller import authority, builds, hosts, status
 from controller.deployment import Deployment
+from controller.readers.model import SourceModel, TriggerModel
 from controller.reading import Models
 from controller.snapshot import resolves
 
@@ -36,7 +37,8 @@ def _of(resource: Resource, facts: Facts) -> Status:
     refused = facts.models.refused.get((resource.kind, resource.key))
     if refused:
         return status.status(resource, [status.accepted(refused)])
-    return _KINDS.get(resource.kind, lambda one, _: status.not_yet(one))(resource, facts)
+    kind = _KINDS.get(resource.kind)
+    return kind(resource, facts) if kind is not None else status.not_yet(resource)
 
 
 def _function(resource: Resource, facts: Facts) -> Status:
@@ -58,10 +60,12 @@ def _function(resource: Resource, facts: Facts) -> Status:
     }
     if model.route is not None:
         fields["addresses"] = status.addresses(resource.key, set(hosts.claimed(model)) - set(lost), observed)
+    if model.problems:  # nothing was done for this spec; what the fields tell is of the one before
+        return status.status(resource, [status.accepted(model.problems), status.active(replicas)], **fields)
     return status.status(
         resource,
         [
-            status.accepted((*model.problems, *lacking), model.notes),
+            status.accepted(lacking, model.notes),
             built,
             available,
             status.routed(model.route is not None, lost, observed),
@@ -87,21 +91,29 @@ def _source(resource: Resource, facts: Facts) -> Status:
     model, observed = facts.models.sources[resource.key], facts.world.observed
     conditions = [status.accepted(model.problems, model.notes)]
     missing = _missing(model.sources, facts)
-    conditions.append(status.connected([one.key for one in model.sources], observed.sources, missing))
+    if model.sources or not model.problems:
+        conditions.append(status.connected([one.key for one in model.sources], observed.sources, missing))
     if model.subscriptions:
-        keys = [one.key for one in model.subscriptions]
-        conditions.append(status.subscribed(keys, _missing(model.subscriptions, facts), observed))
+        conditions.append(_subscribed(model, facts))
     return status.status(resource, conditions)
 
 
 def _trigger(resource: Resource, facts: Facts) -> Status:
-    model, observed = facts.models.triggers[resource.key], facts.world.observed
-    keys = [one.key for one in model.subscriptions]
-    conditions: list[Condition] = [
-        status.accepted(model.problems, model.notes),
-        status.subscribed(keys, _missing(model.subscriptions, facts), observed),
-    ]
+    model = facts.models.triggers[resource.key]
+    conditions = [status.accepted(model.problems, model.notes)]
+    if model.subscriptions or not model.problems:
+        conditions.append(_subscribed(model, facts))
     return status.status(resource, conditions)
+
+
+def _subscribed(model: SourceModel | TriggerModel, facts: Facts) -> Condition:
+    """Of what a source or trigger brings to functions, which may not be there yet."""
+    absent = sorted({key.name for key in model.functions.values() if key not in facts.models.functions})
+    if absent:
+        message = f"function {absent[0]} is not in this namespace; its events wait on the bus"
+        return false("Subscribed", "ComponentNotFound", message)
+    keys = [one.key for one in model.subscriptions]
+    return status.subscribed(keys, _missing(model.subscriptions, facts), facts.world.observed)
 
 
 def _secret(resource: Resource, _facts: Facts) -> Status:

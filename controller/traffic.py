@@ -26,8 +26,9 @@ def backends(shares: Sequence[TrafficShare], known: Sequence[RevisionState]) -> 
     ready = {state.key.revision: state.key for state in known if state.checked}
     weights: dict[tuple[str, str | None], int] = {}
     for share in shares:
-        revision = share.revision if share.revision in ready else latest.key.revision
-        tag = share.tag if share.revision in ready or not share.revision else None
+        named = share.revision.rpartition("-")[2]  # ``00003``, or as `describe` shows it, ``function-00003``
+        revision = named if named in ready else latest.key.revision
+        tag = share.tag if named in ready or not named else None
         weights[revision, tag] = weights.get((revision, tag), 0) + share.weight
     if not any(weights.values()):
         weights[latest.key.revision, None] = 100
