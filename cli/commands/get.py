@@ -30,6 +30,18 @@ def status(*path: str) -> Callable[[Resource], object]:
     return read
 
 
+def newest(resource: Resource) -> object:
+    """The highest revision."""
+    return max(
+        (str(one.get("name", "")) for one in (resource.get("status") or {}).get("revisions") or ()), default=None
+    )
+
+
+def address(resource: Resource) -> object:
+    found = (resource.get("status") or {}).get("addresses") or ()
+    return next((one.get("value") for one in found), None)
+
+
 def source_kinds(resource: Resource) -> str:
     own = ("mqtt", "kafka", "redis", "cron", "nats", "http")
     spec = resource.get("spec") or {}
@@ -43,7 +55,7 @@ def bus_kind(resource: Resource) -> str:
 
 
 COLUMNS: dict[str, tuple[Column, ...]] = {
-    "function": (("REVISION", status("revision")), ("REPLICAS", status("replicas")), ("URL", status("url"))),
+    "function": (("REVISION", newest), ("REPLICAS", status("replicas")), ("URL", address)),
     "eventsource": (("SOURCE", source_kinds),),
     "eventbus": (("BROKER", bus_kind),),
     "serving": (("REPLICAS", status("replicas")),),

@@ -54,10 +54,13 @@ def invoke(  # noqa: PLR0913, PLR0917 - one parameter per option
     if revision:
         headers[REVISION] = revision
     target = f"/{'async-' if later else ''}function/{session.namespace}/{name}/{path.removeprefix('/')}"
-    address = session.client.platform()["http"]
+    connection = http.client.HTTPConnection(session.client.platform()["http"], timeout=timeout)
     started = time.monotonic()
-    connection = http.client.HTTPConnection(address, timeout=timeout)
-    reply = send(connection, method.upper() or ("GET" if body is None else "POST"), target, body, headers)
+    try:
+        reply = send(connection, method.upper() or ("GET" if body is None else "POST"), target, body, headers)
+    finally:
+        if body is not None and not isinstance(body, bytes):
+            body.close()
     last = b"\n"
     for chunk in reply.chunks():
         sys.stdout.buffer.write(chunk)

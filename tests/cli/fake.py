@@ -15,8 +15,12 @@ Route = tuple[str, str]
 """Method and path without the query."""
 
 
+class Lines(list[Any]):
+    """An answer that is one JSON object per line."""
+
+
 class Platform:
-    """*answers* maps a route to (status, body); a list body is sent as NDJSON. *asked* keeps what came."""
+    """*answers* maps a route to (status, body), a Lines being sent as NDJSON. *asked* keeps what came."""
 
     def __init__(self) -> None:
         self.answers: dict[Route, tuple[int, Any]] = {}
@@ -37,7 +41,7 @@ def handler(platform: Platform) -> type[BaseHTTPRequestHandler]:
             platform.asked.append((self.command, self.path, json.loads(body) if body else None))
             missing = (404, {"error": {"code": "E194", "message": f"nothing at {self.path}"}})
             status, answer = platform.answers.get((self.command, self.path.partition("?")[0]), missing)
-            lines = answer if isinstance(answer, list) else [answer]
+            lines = answer if isinstance(answer, Lines) else [answer]
             self.send_response(status)
             self.end_headers()
             self.wfile.write(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
