@@ -97,7 +97,7 @@ class WebCalls:
                 log.error("%s: %s", type(second).__name__, second, exc_info=second)
                 return crashed()
         if isinstance(error, HTTPException):
-            return self._reply(self.view.respond(error))
+            return self._reply(error.get_response())
         log.error("%s: %s", type(error).__name__, error, exc_info=error)
         return crashed()
 

@@ -44,7 +44,12 @@ def decoded(headers: dict[str, str], body: bytes) -> CloudEvent:
 
 def same(ours: CloudEvent, theirs: SdkEvent) -> None:
     assert dict(ours) == {name: value for name, value in theirs.get_attributes().items() if value is not None}
-    assert ours.data == theirs.data
+    alike(ours, theirs)
+
+
+def alike(ours: CloudEvent, theirs: SdkEvent) -> None:
+    """Compare data; the SDK takes empty values for none, which we keep."""
+    assert ours.data == theirs.data or (theirs.data is None and not ours.data)
 
 
 @settings(max_examples=40, deadline=None)
@@ -64,7 +69,7 @@ def test_binary_events_are_read_as_the_sdk_reads_them(required, extensions, data
 
     theirs = from_http(headers, body)
     ours = decoded(headers, body)
-    assert ours.data == theirs.data
+    alike(ours, theirs)
     assert {n: v for n, v in ours.items() if n != "datacontenttype"} == {
         n: v for n, v in theirs.get_attributes().items() if n != "datacontenttype" and v is not None
     }
@@ -78,7 +83,7 @@ def test_what_we_write_the_sdk_reads(required, data):
 
     theirs = from_http({"content-type": "application/cloudevents+json"}, body)
 
-    assert theirs.data == ours.data
+    alike(ours, theirs)
     assert {n: v for n, v in theirs.get_attributes().items() if v is not None} == dict(ours)
 
 
