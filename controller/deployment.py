@@ -78,7 +78,8 @@ def _newest(workload: Workload | None, known: Sequence[RevisionState], now: date
 
 def _ensure(found: Deployment, workload: Workload | None) -> list[Ensure]:
     """Every revision with the workload and policy it shall have, where it has not."""
-    wanted = {state.key: state.workload for state in found.known if state.workload is not None}
+    superseded = set(_superseded(found, workload))
+    wanted = {one.key: one.workload for one in found.known if one.workload is not None and one.key not in superseded}
     if workload is not None:
         wanted[workload.key] = workload
     known = {state.key: state for state in found.known}
@@ -95,7 +96,7 @@ def _policy(found: Deployment, revision: RevisionKey, workload: Workload | None)
     """In force where traffic goes or will go once it was ready; elsewhere the policy of a retired revision."""
     serving = any(backend.revision == revision for backend in found.backends)
     checked = any(state.key == revision and state.checked for state in found.known)
-    coming = workload is not None and workload.key == revision and not checked
+    coming = not checked and (workload is None or workload.key == revision)
     return found.policy if serving or coming else authority.retired(found.policy)
 
 
@@ -103,4 +104,13 @@ def _remove(found: Deployment, workload: Workload | None, observed: Observed) ->
     kept = {backend.revision.revision for backend in found.backends}
     kept |= {revisions.rollback_target(found.resource.annotations), workload.key.revision if workload else ""}
     past = revisions.past_retention(found.known, limit=found.model.history_limit, kept=kept, replicas=observed.replicas)
-    return [Remove(revision=key) for key in past]
+    gone = (*past, *_superseded(found, workload))
+    return [Remove(revision=key) for key in dict.fromkeys(gone)]
+
+
+def _superseded(found: Deployment, workload: Workload | None) -> tuple[RevisionKey, ...]:
+    """Revisions that never were ready, and that a newer one took the place of: they have served nobody."""
+    if workload is None:
+        return ()
+    kept = {workload.key.revision, revisions.rollback_target(found.resource.annotations)}
+    return tuple(state.key for state in found.known if not state.checked and state.key.revision not in kept)
