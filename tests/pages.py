@@ -17,8 +17,8 @@ TIMEOUT = 90.0
 
 
 def replay(page: Path, project: Path) -> None:
-    """Run *page* in the empty folder *project*; raises AssertionError with what a command printed."""
-    project.mkdir()
+    """Run *page* in the folder *project*; raises AssertionError with what a command printed."""
+    project.mkdir(exist_ok=True)
     script: list[str] = []
     for block in blocks(page):
         if block.file:

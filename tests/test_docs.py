@@ -1,8 +1,9 @@
-"""The README and the guides do what they say, and their links lead somewhere."""
+"""The README, the guides and the samples do what they say, and their links lead somewhere."""
 
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,14 @@ RUNNABLE = [
     ROOT / "README.md",
     *(page for page in sorted((ROOT / "docs" / "guides").glob("*.md")) if page.name != "first-five-minutes.md"),
 ]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SAMPLES = sorted((ROOT / "samples").glob("*/README.md"))
+PAGES = [
+    *SAMPLES,
+    ROOT / "samples" / "README.md",
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 
 
 def name(page: Path) -> str:
@@ -24,6 +32,13 @@ def name(page: Path) -> str:
 @pytest.mark.platform
 @pytest.mark.parametrize("page", RUNNABLE, ids=name)
 def test_page_runs_as_written(page: Path, tmp_path: Path) -> None:
+    replay(page, tmp_path / "project")
+
+
+@pytest.mark.platform
+@pytest.mark.parametrize("page", SAMPLES, ids=name)
+def test_sample_runs_as_its_readme_says(page: Path, tmp_path: Path) -> None:
+    shutil.copytree(page.parent, tmp_path / "project")
     replay(page, tmp_path / "project")
 
 
