@@ -24,6 +24,9 @@ from controller.local.paths import Paths
 from controller.local.secrets import Secrets
 from gateway.main import GatewaySettings
 from gateway.main import run as run_gateway
+from proxy.agent import ProxyAgent
+from proxy.main import run as run_proxy
+from proxy.settings import ProxySettings
 
 log = logging.getLogger("plane")
 
@@ -38,26 +41,41 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parts(settings: Settings) -> dict[str, Coroutine[Any, Any, None]]:
-    """The roles of this process, ready to run."""
+    """The roles of this process, ready to run; the first plane serves what there can be only one of."""
     here = platform.load(settings.state)
     if here is None:
         raise SystemExit(f"{settings.state} has no platform.json; start with `evoke up`")
     paths = Paths(settings.state, settings.run)
-    secrets = Secrets(paths.secrets)
+    resolve = Secrets(paths.secrets).resolve
     number = settings.name.rpartition("-")[2]
+    proxies: list[ProxyAgent] = []
     made: dict[str, Coroutine[Any, Any, None]] = {}
+    if "proxy" in settings.roles:
+        first = number == "0"
+        agent = f"proxy-{number}"
+        proxy = ProxySettings(
+            control=paths.socket("control"),
+            cache=paths.state / "snapshots" / agent,
+            agent=agent,
+            operations=paths.socket(settings.name),
+            dapr_socket=paths.socket("dapr") if first else None,
+            dapr=here.dapr if first else None,
+            platform=here,
+            resolve=resolve,
+        )
+        made[agent] = run_proxy(proxy, proxies.append)
     if "gateway" in settings.roles:
         agent = f"gateway-{number}"
-        made[agent] = run_gateway(
-            GatewaySettings(
-                http=here.http,
-                control=paths.socket("control"),
-                cache=paths.state / "snapshots" / agent,
-                agent=agent,
-                platform=here,
-                resolve=secrets.resolve,
-            )
+        gateway = GatewaySettings(
+            http=here.http,
+            control=paths.socket("control"),
+            cache=paths.state / "snapshots" / agent,
+            agent=agent,
+            platform=here,
+            resolve=resolve,
+            triggers=lambda: (one for proxy in proxies for one in proxy.readings()),
         )
+        made[agent] = run_gateway(gateway)
     return made
 
 
