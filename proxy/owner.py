@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from api.errors import EvokeError, InvalidInput
 from api.frames import TriggerReading, Want
 from api.meta import RevisionKey
 from api.model import Subscription
@@ -36,9 +37,10 @@ WANT_EVERY = 1.0
 
 
 class Owner:
-    def __init__(self, subscription: Subscription, bus: EventBus, wiring: Wiring, worker: str) -> None:
+    def __init__(self, subscription: Subscription, bus: Callable[[], EventBus], wiring: Wiring, worker: str) -> None:
         self.subscription = subscription
-        self.bus = bus
+        self._bus = bus
+        """The connected bus; raises Unreachable."""
         self._wiring = wiring
         self._worker = worker
         self._meter = Meter()
@@ -65,7 +67,10 @@ class Owner:
         """Take an edit that needs no reopening: see moved()."""
         self.subscription = subscription
         if self.hold is not None:
-            self.hold.change(subscription)
+            try:
+                self.hold.change(subscription)
+            except InvalidInput as error:
+                self._meter.last_error = str(error)
             self._outflow.change()
             self.poke()
 
@@ -138,29 +143,27 @@ class Owner:
         while not self._stopping:
             began = self._wiring.clock()
             try:
-                intake = await self.bus.open(
-                    self.subscription, worker=self._worker, deliver=self._deliver, lost=self._lost
-                )
-            except BusError as error:
+                bus = self._bus()
+                intake = await bus.open(self.subscription, worker=self._worker, deliver=self._deliver, lost=self._lost)
+                await self._serve(bus, intake)
+            except EvokeError as error:  # of the bus, or of a filter that an older release accepted
                 self._fail(error)
-            else:
-                await self._serve(intake)
             failures = 0 if self._wiring.clock() - began > SETTLED else failures + 1
             self._stir.clear()
             if not self._stopping:
                 await self._pause(REOPEN[min(failures, len(REOPEN) - 1)])
 
-    def _fail(self, error: BusError) -> None:
+    def _fail(self, error: EvokeError) -> None:
         self._failure, self._condition = str(error), "BusUnreachable"
         self._meter.last_error = str(error)
         log.warning("subscription %s is not open: %s", self.subscription.key, error)
         self._wiring.changed()
 
-    async def _serve(self, intake: Intake) -> None:
+    async def _serve(self, bus: EventBus, intake: Intake) -> None:
         wiring = self._wiring
         hold = Hold(self.subscription, intake, self._meter, wiring.clock(), wiring.wall())
         self._commits = Commits(hold)
-        self._settler = Settler(hold, self.bus, wiring, self._commits, self._stir.set)
+        self._settler = Settler(hold, bus, wiring, self._commits, self._stir.set)
         self._inflow = Inflow(hold, wiring, self._settler, self._arrived)
         self._outflow = Outflow(hold, wiring, self._settler, self._lost)
         self.hold, self._failure, self._condition = hold, "", ""

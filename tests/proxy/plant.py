@@ -174,7 +174,7 @@ class Plant:
         self.frames: list[Frame] = []
         self.table = ReplicaTable()
         self.wiring = Wiring(http=HttpClient(), table=self.table, send=self.frames.append, spread=lambda: 0.0)
-        self.owner = Owner(self.subscription, self.bus, self.wiring, "proxy-0")
+        self.owner = Owner(self.subscription, lambda: self.bus, self.wiring, "proxy-0")
         self.table.subscribe(lambda _revision: self.owner.poke())
         self.generation = 0
         self._started: list[Replica] = []

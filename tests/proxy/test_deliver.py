@@ -267,7 +267,7 @@ def test_takeover_goes_on_above_the_floor() -> None:
             await until(lambda: plant.reading.done == 4)
             await until(lambda: plant.owner._commits.next() is None)  # the done map is written
 
-            second = Owner(plant.subscription, plant.bus, plant.wiring, "proxy-1")
+            second = Owner(plant.subscription, lambda: plant.bus, plant.wiring, "proxy-1")
             plant.table.subscribe(lambda _revision: second.poke())
             second.start()
             await until(lambda: second.hold is not None)

@@ -1,0 +1,147 @@
+"""The proxy on the control stream: what it is told, and what it tells."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from api.frames import Assign, Close, Config, Endpoints, Readings, Reopen, TriggerReading
+from api.model import Snapshot
+from proxy.buses import Buses
+from proxy.closing import Closings
+from proxy.settings import ProxySettings
+from proxy.sources import Sources
+from proxy.subscriptions import Subscriptions
+from proxy.wiring import Wiring
+
+log = logging.getLogger(__name__)
+
+COALESCE = 0.05
+"""Seconds in which changes are gathered into one Readings; a Want never waits."""
+REMEMBERED = "assigned"
+"""File in the cache directory: what was assigned last, for a start while the controller is away."""
+
+
+class ProxyAgent:
+    """Handles frames of the controller (a ControlHandler) and keeps it told."""
+
+    def __init__(self, settings: ProxySettings, boot_id: str, wiring: Wiring, connected: Callable[[], bool]) -> None:
+        self._settings, self._boot_id, self._wiring = settings, boot_id, wiring
+        self._connected = connected
+        self.buses = Buses(settings)
+        self.sources = Sources(settings, self.buses)
+        self.subscriptions = Subscriptions(wiring, self.buses, settings.agent)
+        self.snapshots: dict[str, Snapshot] = {}
+        self._closings = Closings(wiring.table, self.subscriptions, wiring.send)
+        self._assigned: Assign | None = None
+        self._soon: asyncio.TimerHandle | None = None
+        self._seq = 0
+
+    async def run(self) -> None:
+        """Send readings and trim the buses for ever."""
+        every = self._settings.interval.total_seconds()
+        trim = self._settings.trim_every.total_seconds()
+        loop = asyncio.get_running_loop()
+        next_trim = loop.time() + trim
+        while True:
+            await asyncio.sleep(every)
+            self.report()
+            if loop.time() >= next_trim:
+                await self.buses.trim(self.snapshots)
+                next_trim = loop.time() + trim
+
+    def report(self) -> None:
+        """Send every Want that holds, then complete Readings."""
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
+        for want in self.subscriptions.wants():
+            self._wiring.send(want)
+        self._seq += 1
+        self._wiring.send(
+            Readings(
+                boot_id=self._boot_id,
+                seq=self._seq,
+                triggers=self.readings(),
+                sources=self.sources.readings(),
+                buses=self.buses.readings(),
+                used=dict(self._wiring.table.used()),
+            )
+        )
+
+    def readings(self) -> tuple[TriggerReading, ...]:
+        """What the owners of this process see now."""
+        return tuple(self.subscriptions.readings())
+
+    def touch(self) -> None:
+        """Something changed that should be known before the next interval."""
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(COALESCE, self.report)
+
+    async def close(self) -> None:
+        """Give up everything: work in flight is awaited, progress written."""
+        if self._soon is not None:
+            self._soon.cancel()
+        await self.sources.close()
+        await self.subscriptions.close()
+        await self.buses.close()
+
+    # ControlHandler
+
+    def on_config(self, config: Config) -> None:
+        self.snapshots[config.snapshot.namespace] = config.snapshot
+        if self._assigned is None and not self._connected():
+            self._assigned = self._remembered()
+        self._apply()
+
+    def on_assign(self, assign: Assign) -> None:
+        self._assigned = assign
+        self._remember(assign)
+        self._apply()
+
+    def on_endpoints(self, endpoints: Endpoints) -> None:
+        self._wiring.table.update(endpoints)
+
+    def on_close(self, close: Close) -> None:
+        self._closings.close(close)
+
+    def on_reopen(self, reopen: Reopen) -> None:
+        self._closings.reopen(reopen.revision)
+
+    def on_connected(self) -> None:
+        self.report()
+
+    def on_disconnected(self) -> None:
+        self._closings.disconnected()
+
+    def _apply(self) -> None:
+        """Make buses, sources and subscriptions what the snapshots and the assignment say."""
+        snapshots = self.snapshots.values()
+        self.buses.declare(bus for snapshot in snapshots for bus in snapshot.buses)
+        assigned = self._assigned or Assign(epoch=0)
+        sources = {source.key: source for snapshot in snapshots for source in snapshot.sources}
+        subscriptions = {one.key: one for snapshot in snapshots for one in snapshot.subscriptions}
+        self.sources.assign(sources, assigned.sources)
+        self.subscriptions.assign(subscriptions, assigned.subscriptions)
+        self.touch()
+
+    def _remember(self, assign: Assign) -> None:
+        path = self._path
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = path.with_suffix(".new")
+        new.write_bytes(msgspec.json.encode(assign))
+        new.replace(path)
+
+    def _remembered(self) -> Assign | None:
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=Assign)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    @property
+    def _path(self) -> Path:
+        return self._settings.cache / REMEMBERED

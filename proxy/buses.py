@@ -1,0 +1,156 @@
+"""Connections of this process to the buses of the snapshots: one each while it is declared, trimmed now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from api.errors import EvokeError
+from api.frames import BusReading
+from api.meta import Key
+from api.model import Bus, Option, Snapshot, Subscription
+from api.platform import Platform
+from eventbus.bus import EventBus
+from eventbus.errors import BusError, Unreachable
+from proxy.settings import ProxySettings
+
+log = logging.getLogger(__name__)
+
+RETRY = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Seconds between tries to connect; the last one repeats."""
+LEAVE_AFTER = 30.0
+"""Seconds until a bus that is no longer declared is closed: longer than an owner waits for work in flight."""
+
+
+def embedded(bus: Bus, platform: Platform | None) -> Bus:
+    """*bus*, a nats bus without options being the embedded broker of this machine."""
+    if bus.kind != "nats" or bus.options or platform is None:
+        return bus
+    options: dict[str, Option] = {
+        "url": f"nats://{platform.nats}",
+        "user": platform.nats_user,
+        "password": platform.nats_password,
+    }
+    return msgspec.structs.replace(bus, options=options)
+
+
+class Link:
+    """One bus as declared, and the connection to it."""
+
+    def __init__(self, declared: Bus, make: Callable[[], EventBus]) -> None:
+        self.declared = declared
+        self.ready = asyncio.Event()
+        """Connected for the first time; after that the backend reconnects by itself."""
+        self._make = make
+        self._bus: EventBus | None = None
+        self._detail = ""
+        self._error: EvokeError | None = None
+        self._task = asyncio.get_running_loop().create_task(self._connect(), name=f"connect {declared.key}")
+
+    @property
+    def bus(self) -> EventBus:
+        """The connected bus; raises Unreachable with the reason while there is none."""
+        if self._bus is None or not self.ready.is_set():
+            raise Unreachable(
+                str(self._error) if self._error else f"event bus {self.declared.key} is not connected yet"
+            )
+        return self._bus
+
+    @property
+    def reading(self) -> BusReading:
+        connected = self._bus is not None and self.ready.is_set() and self._bus.connected
+        if connected:
+            return BusReading(bus=self.declared.key, connected=True, detail=self._detail)
+        reason = self._error.reason if isinstance(self._error, BusError) else "SecretNotFound" if self._error else ""
+        message = str(self._error) if self._error else "no connection"
+        return BusReading(bus=self.declared.key, reason=reason or "Unreachable", message=message)
+
+    async def _connect(self) -> None:
+        for tried in range(1 << 30):
+            try:
+                bus = self._bus or self._make()
+                self._detail = await bus.connect()
+            except (EvokeError, LookupError) as error:
+                self._error = error if isinstance(error, EvokeError) else EvokeError(str(error))
+                log.warning("event bus %s: %s", self.declared.key, error)
+                await asyncio.sleep(RETRY[min(tried, len(RETRY) - 1)])
+            else:
+                self._bus, self._error = bus, None
+                self.ready.set()
+                return
+
+    async def close(self) -> None:
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        if self._bus is not None:
+            with contextlib.suppress(BusError):
+                await self._bus.close()
+
+
+class Buses:
+    def __init__(self, settings: ProxySettings) -> None:
+        self._settings = settings
+        self._links: dict[Key, Link] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def declare(self, buses: Iterable[Bus]) -> None:
+        """These are all the buses there are: connect to new ones, leave those that went, replace those that changed."""
+        wanted = {bus.key: bus for bus in buses}
+        for key, link in list(self._links.items()):
+            if wanted.get(key) != link.declared:
+                del self._links[key]
+                task = asyncio.get_running_loop().create_task(self._leave(link))
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+        for key, bus in wanted.items():
+            if key not in self._links:
+                self._links[key] = Link(bus, lambda bus=bus: self._make(bus))  # type: ignore[misc] # the default binds this bus
+
+    def link(self, key: Key) -> Link | None:
+        return self._links.get(key)
+
+    def get(self, key: Key) -> EventBus | None:
+        """The connected bus; None when no such bus is declared. Raises Unreachable."""
+        link = self._links.get(key)
+        return link.bus if link is not None else None
+
+    def names(self, namespace: str) -> list[str]:
+        return sorted(key.name for key in self._links if key.namespace == namespace)
+
+    def readings(self) -> tuple[BusReading, ...]:
+        return tuple(link.reading for link in self._links.values())
+
+    async def trim(self, snapshots: Mapping[str, Snapshot]) -> None:
+        """Drop from every bus what each subscription of a subject has passed; subjects nobody reads stay."""
+        for key, link in list(self._links.items()):
+            subjects: dict[str, list[Subscription]] = {}
+            for snapshot in snapshots.values():
+                for subscription in snapshot.subscriptions:
+                    if subscription.bus == key:
+                        subjects.setdefault(subscription.subject, []).append(subscription)
+            if subjects and link.ready.is_set():
+                try:
+                    await link.bus.trim(subjects)
+                except BusError as error:
+                    log.info("trimming %s: %s", key, error)
+
+    async def close(self) -> None:
+        for task in self._closing:
+            task.cancel()
+        await asyncio.gather(*(link.close() for link in self._links.values()))
+        self._links.clear()
+
+    def _make(self, bus: Bus) -> EventBus:
+        filled = embedded(bus, self._settings.platform)
+        return self._settings.connect(filled, lambda option: self._settings.resolve(bus.key.namespace, option))
+
+    @staticmethod
+    async def _leave(link: Link) -> None:
+        """Close a link once whoever used it had time to give up what it owned there."""
+        await asyncio.sleep(LEAVE_AFTER)
+        await link.close()

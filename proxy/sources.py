@@ -1,0 +1,124 @@
+"""The event sources that this process hosts: runs those it was assigned, restarts what ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Collection, Mapping
+
+import msgspec
+
+from api.errors import EvokeError
+from api.frames import SourceReading
+from api.meta import Key
+from api.model import Option, Source
+from api.platform import Platform
+from eventbus.bus import EventBus
+from eventbus.errors import Unreachable
+from proxy.buses import Buses
+from proxy.settings import ProxySettings
+from triggers.sources import EventSource, connect
+
+log = logging.getLogger(__name__)
+
+AGAIN = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds until a source that could not start, or ended, is started again; the last one repeats."""
+
+
+def embedded(source: Source, platform: Platform | None) -> Source:
+    """*source*, an MQTT source without address being one of the embedded broker's listener."""
+    if source.kind != "mqtt" or source.options.get("url") or platform is None:
+        return source
+    here: dict[str, Option] = {
+        "url": f"mqtt://{platform.mqtt}",
+        "user": platform.nats_user,
+        "password": platform.nats_password,
+    }
+    return msgspec.structs.replace(source, options={**source.options, **here})
+
+
+class Hosted:
+    """One source while it is assigned to this process."""
+
+    def __init__(self, source: Source, start: Callable[[], EventSource], bus: Callable[[], EventBus]) -> None:
+        self.source = source
+        self._start, self._bus = start, bus
+        self.running: EventSource | None = None
+        self._trouble = ""
+        self._reason = "Unassigned"
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"source {source.key}")
+
+    @property
+    def reading(self) -> SourceReading:
+        if self.running is not None:
+            return self.running.state()
+        return SourceReading(source=self.source.key, reason=self._reason, message=self._trouble or "it starts")
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    async def _run(self) -> None:
+        for tried in range(1 << 30):
+            try:
+                self.running = self._start()
+                await self.running.run(self._publish)
+                self._trouble = "it ended by itself"
+            except (EvokeError, LookupError, OSError) as error:
+                self._trouble = str(error)
+                self._reason = "SecretNotFound" if isinstance(error, LookupError) else "Unreachable"
+                log.warning("event source %s: %s", self.source.key, error)
+            finally:
+                self.running = None
+            await asyncio.sleep(AGAIN[min(tried, len(AGAIN) - 1)])
+
+    async def _publish(self, payload: bytes, *, key: str, dedupe: str) -> None:
+        await self._bus().publish(self.source.subject, payload, key=key, dedupe=dedupe)
+
+
+class Sources:
+    def __init__(self, settings: ProxySettings, buses: Buses) -> None:
+        self._settings, self._buses = settings, buses
+        self._hosted: dict[Key, Hosted] = {}
+        self._ending: dict[Key, asyncio.Task[None]] = {}
+
+    def assign(self, declared: Mapping[Key, Source], assigned: Collection[Key]) -> None:
+        """Host exactly those of *assigned* that are *declared*, as they are declared."""
+        wanted = {key: declared[key] for key in assigned if key in declared}
+        for key, hosted in list(self._hosted.items()):
+            if wanted.get(key) != hosted.source:
+                del self._hosted[key]
+                self._ending[key] = asyncio.get_running_loop().create_task(hosted.stop())
+        for key, source in wanted.items():
+            if key not in self._hosted:
+                self._hosted[key] = self._host(source)
+
+    def find(self, namespace: str, name: str) -> list[Hosted]:
+        """Hosted events of the EventSource *name*, or the one called ``<eventsource>.<event>``."""
+        return [
+            hosted
+            for key, hosted in sorted(self._hosted.items())
+            if key.namespace == namespace and (key.name == name or key.name.partition(".")[0] == name)
+        ]
+
+    def readings(self) -> tuple[SourceReading, ...]:
+        return tuple(hosted.reading for hosted in self._hosted.values())
+
+    async def close(self) -> None:
+        await asyncio.gather(*(hosted.stop() for hosted in self._hosted.values()), *self._ending.values())
+        self._hosted.clear()
+
+    def _host(self, source: Source) -> Hosted:
+        def start() -> EventSource:
+            filled = embedded(source, self._settings.platform)
+            return connect(filled, lambda option: self._settings.resolve(source.key.namespace, option))
+
+        def bus() -> EventBus:
+            found = self._buses.get(source.bus)
+            if found is None:
+                raise Unreachable(f"event bus {source.bus} is not declared")
+            return found
+
+        return Hosted(source, start, bus)

@@ -1,0 +1,132 @@
+"""Which subscriptions this process owns: what the controller assigned, as the snapshots declare it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Coroutine, Mapping
+from typing import Any
+
+from api.frames import TriggerReading, Want
+from api.meta import Key, RevisionKey
+from api.model import Subscription
+from eventbus.errors import BusError
+from proxy.buses import Buses, Link
+from proxy.owner import Owner
+from proxy.wiring import Wiring
+
+log = logging.getLogger(__name__)
+
+FORGET_AFTER = 2.0
+"""Seconds between a subscription's last owner and the end of its progress on the bus, when its Trigger was deleted."""
+
+
+class Subscriptions:
+    def __init__(self, wiring: Wiring, buses: Buses, worker: str) -> None:
+        self._wiring, self._buses, self._worker = wiring, buses, worker
+        self._owners: dict[Key, Owner] = {}
+        self._links: dict[Key, Link] = {}
+        self._starting: dict[Key, asyncio.Task[None]] = {}
+        self._ending: dict[Key, asyncio.Task[None]] = {}
+        self._owned: dict[Key, tuple[Owner, Link]] = {}
+        """Last owner of everything ever owned here, until its declaration goes."""
+        self._by_revision: dict[RevisionKey, list[Owner]] = {}
+        wiring.table.subscribe(self._poke)
+
+    def assign(self, declared: Mapping[Key, Subscription], assigned: Collection[Key]) -> None:
+        """Own exactly those of *assigned* that are *declared*: open, change and give up as needed."""
+        wanted = {key: declared[key] for key in assigned if key in declared}
+        for key, owner in list(self._owners.items()):
+            subscription = wanted.get(key)
+            if subscription is None or owner.moved(subscription) or self._links[key] is not self._link(subscription):
+                self._give_up(key, owner)
+            elif subscription != owner.subscription:
+                owner.change(subscription)
+        for key, subscription in wanted.items():
+            if key not in self._owners:
+                self._open(key, subscription)
+        for key in self._owned.keys() - declared.keys():
+            self._forget(key)
+        self._by_revision = {}
+        for owner in self._owners.values():
+            for backend in owner.subscription.backends:
+                self._by_revision.setdefault(backend.revision, []).append(owner)
+
+    def of(self, revision: RevisionKey) -> list[Owner]:
+        """Owners whose events may go to *revision*."""
+        return self._by_revision.get(revision, [])
+
+    def readings(self) -> list[TriggerReading]:
+        return [reading for owner in self._owners.values() for reading in owner.readings()]
+
+    def wants(self) -> list[Want]:
+        """One for each revision with work and without a ready replica."""
+        found: dict[RevisionKey, Want] = {}
+        for owner in self._owners.values():
+            for want in owner.wants():
+                known = found.get(want.revision)
+                waiting = want.waiting + (known.waiting if known else 0)
+                found[want.revision] = Want(
+                    revision=want.revision, generation=want.generation, waiting=waiting, reason=want.reason
+                )
+        return list(found.values())
+
+    async def close(self) -> None:
+        """Give everything up."""
+        for key, owner in list(self._owners.items()):
+            self._give_up(key, owner)
+        await asyncio.gather(*self._ending.values(), return_exceptions=True)
+
+    def _link(self, subscription: Subscription) -> Link | None:
+        return self._buses.link(subscription.bus)
+
+    def _open(self, key: Key, subscription: Subscription) -> None:
+        link = self._link(subscription)
+        if link is None:
+            return  # BusNotFound: the controller says so in the conditions
+        owner = self._owners[key] = Owner(subscription, lambda: link.bus, self._wiring, self._worker)
+        self._links[key] = link
+        self._owned[key] = (owner, link)
+        before = self._ending.get(key)
+        self._starting[key] = asyncio.get_running_loop().create_task(self._start(owner, link, before))
+
+    @staticmethod
+    async def _start(owner: Owner, link: Link, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        await link.ready.wait()
+        owner.start()
+
+    def _give_up(self, key: Key, owner: Owner) -> None:
+        del self._owners[key]
+        self._links.pop(key)
+        self._starting.pop(key).cancel()
+        self._end(key, owner.stop())
+
+    def _forget(self, key: Key) -> None:
+        """The Trigger was deleted: end its progress on the bus once its owner is gone."""
+        owner, link = self._owned.pop(key)
+        self._end(key, self._end_progress(owner, link, self._ending.get(key)))
+
+    @staticmethod
+    async def _end_progress(owner: Owner, link: Link, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        await asyncio.sleep(FORGET_AFTER)
+        try:
+            await link.bus.forget(owner.subscription)
+        except BusError as error:
+            log.warning("progress of %s stays on the bus: %s", owner.subscription.key, error)
+
+    def _end(self, key: Key, work: Coroutine[Any, Any, None]) -> None:
+        task = self._ending[key] = asyncio.get_running_loop().create_task(work, name=f"end {key}")
+
+        def ended(done: asyncio.Task[None]) -> None:
+            if self._ending.get(key) is done:
+                del self._ending[key]
+
+        task.add_done_callback(ended)
+
+    def _poke(self, revision: RevisionKey) -> None:
+        for owner in self._by_revision.get(revision, ()):
+            owner.poke()
