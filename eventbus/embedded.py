@@ -35,6 +35,9 @@ MAX_PAYLOAD = 4 << 20
 MAX_STORE = 1 << 40
 """JetStream reserves every stream's byte limit against this when the stream is made, so it must not be the free disk:
 the limits per topic do the bounding."""
+MQTT_ACK_WAIT = "500ms"
+"""What a session has not acknowledged comes again after this, also on a connection that never broke. It has to have
+passed before a killed client is back: only then does nats-server send the old messages before the new ones."""
 GUEST = "guest"
 
 
@@ -119,7 +122,7 @@ jetstream {{
 mqtt {{
   listen: {json.dumps(settings.mqtt)}
   no_auth_user: {GUEST}
-  ack_wait: "60s"
+  ack_wait: "{MQTT_ACK_WAIT}"
   max_ack_pending: 1024
 }}
 accounts {{

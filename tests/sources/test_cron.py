@@ -116,6 +116,6 @@ def test_a_refused_tick_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
         )
         await run(bus, running)
 
-        assert bus.published[0][0] == "2026-03-28T23:00:00Z"
+        assert bus.published[0][0] == "2026-03-28T23:00:00.000Z"
 
     asyncio.run(main())

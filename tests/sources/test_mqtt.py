@@ -166,17 +166,47 @@ def test_what_the_bus_did_not_take_comes_again(server: Nats, device: Publisher) 
             for number in range(5):
                 await asyncio.to_thread(device.send, f"a/{number}", str(number))
             await first.wait(lambda: first.asked == 5)
+        await asyncio.sleep(0.6)  # the listener's ack_wait, without which it would send new messages first
+        await asyncio.to_thread(device.send, "a/0", "10")
         second = Bus()
         async with running(make(server.mqtt_port, name, topic="a/#"), second):
-            await second.wait(lambda: len(second.events) == 5)
+            await second.wait(lambda: len(second.events) == 6)
         third = Bus()
         async with running(make(server.mqtt_port, name, topic="a/#"), third):
             await asyncio.to_thread(device.send, "a/last", "9")
             await third.wait(lambda: third.events)
 
         assert first.events == []
-        assert [event["data"] for event in second.events] == list(range(5))
+        assert [event["data"] for event in second.events] == [0, 1, 2, 3, 4, 10]
         assert [event["data"] for event in third.events] == [9]
+
+    run(test)
+
+
+def test_a_message_sent_again_on_a_live_connection_is_one_event(server: Nats) -> None:
+    """nats-server does not wait for the PUBACK longer than its ack_wait."""
+
+    async def test() -> None:
+        bus, source = Bus(), make(server.mqtt_port, topic="l/#")
+        again = 0
+        arrived = source._arrived
+
+        def count(arrival: mqtt.Arrival) -> None:
+            nonlocal again
+            again += arrival.again
+            arrived(arrival)
+
+        source._arrived = count  # type: ignore[method-assign]  # to see what the broker did
+        async with running(source, bus):
+            bus.open.clear()
+            for number in range(3):
+                await source.publish("l/k", str(number).encode())
+            await bus.wait(lambda: again >= 6)
+            bus.open.set()
+            await source.publish("l/k", b"3")
+            await bus.wait(lambda: len(bus.events) >= 4)
+
+        assert [event["data"] for event in bus.events] == [0, 1, 2, 3]
 
     run(test)
 

@@ -32,6 +32,7 @@ DESCRIPTORS = {
     "@hourly": "0 * * * *",
 }
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_SLEEP = 30.0
 """Seconds: a clock that is set while we sleep is noticed within that."""
 RETRY = 1.0
@@ -42,16 +43,15 @@ log = logging.getLogger(__name__)
 class Schedule(msgspec.Struct, frozen=True):
     """When ticks are due: every so often, or by a cron expression in a time zone."""
 
-    every: float = 0.0
-    """Seconds; 0: by *expression*."""
+    every: timedelta = timedelta(0)
+    """Zero: by *expression*."""
     expression: str = ""
     zone: str = "UTC"
 
     def after(self, now: datetime) -> datetime:
         """The first tick later than *now*, in UTC."""
         if self.every:
-            count = int(now.timestamp() / self.every) + 1
-            return datetime.fromtimestamp(count * self.every, UTC)
+            return EPOCH + ((now - EPOCH) // self.every + 1) * self.every
         local = now.astimezone(ZoneInfo(self.zone))
         return next(CronSim(self.expression, local)).astimezone(UTC)
 
@@ -60,7 +60,7 @@ def parse(text: str, zone: str = "UTC") -> Schedule:
     """Read ``@every 2s``, ``@hourly`` and the like, or cron of five fields, six with seconds; raises BadSource."""
     words = text.split()
     if len(words) == 2 and words[0] == "@every":
-        return Schedule(every=_seconds(words[1]))
+        return Schedule(every=_duration(words[1]))
     expression = DESCRIPTORS.get(text.strip(), text)
     schedule = Schedule(expression=expression, zone=zone)
     try:
@@ -74,7 +74,7 @@ def parse(text: str, zone: str = "UTC") -> Schedule:
     return schedule
 
 
-def _seconds(text: str) -> float:
+def _duration(text: str) -> timedelta:
     """A Go duration such as ``1m30s``."""
     total, rest = 0.0, text
     while rest:
@@ -88,7 +88,7 @@ def _seconds(text: str) -> float:
         rest = rest[len(unit) :]
     if total < 0.1:
         raise BadSource(f"duration {text!r} is too short", hint="the shortest is 100ms")
-    return total
+    return timedelta(seconds=total)
 
 
 def _now() -> datetime:
@@ -120,7 +120,7 @@ class CronSource:
 
     async def _fire(self, publish: Publish, due: datetime) -> None:
         """Publish one tick, again until the bus has it or the next one is due."""
-        id_ = due.isoformat().replace("+00:00", "Z")
+        id_ = due.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         body = msgspec.json.encode({"scheduled": id_})
         payload = encode(
             id=id_, source=self._uri, type=EVENT_TYPE, body=body, content_type="application/json", time=due

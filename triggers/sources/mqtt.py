@@ -29,6 +29,7 @@ SATURATED_AFTER = 5.0
 """Seconds that the oldest message may wait for the bus before the source counts as saturated."""
 MAX_HELD = 4096
 """Messages held at most; beyond it those of QoS 0, which nobody can hold back, are dropped and counted."""
+REMEMBERED = 256
 ACKNOWLEDGED_WITHIN = 9.0
 RETRY_FIRST, RETRY_CAP = 0.1, 5.0
 
@@ -55,6 +56,8 @@ class MqttSource:
         self._boot, self._count = uuid.uuid4().hex[:12], 0
         self._held: deque[_Held] = deque()
         """In receive order, until acknowledged."""
+        self._recent: dict[int, Arrival] = {}
+        """By packet id, of this connection: held ones and the last acknowledged."""
         self._lanes: dict[str, deque[_Held]] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._generation = 0
@@ -78,6 +81,7 @@ class MqttSource:
 
     def _connected(self, connected: Connected) -> None:
         self._generation = connected.generation
+        self._recent.clear()
         if connected.session_present:
             self._forget_unstarted()
 
@@ -94,18 +98,39 @@ class MqttSource:
         if not topic_matches_sub(self._options.topic, arrival.topic):
             self._session.acknowledge(arrival)  # the session still has a filter from before the source was edited
             return
+        if self._resent(arrival):
+            return
         if arrival.qos == 0 and len(self._held) >= MAX_HELD:
             self._dropped += 1
             return
         self._count += 1
         held = _Held(arrival, f"{self._boot}-{self._count}")
         self._held.append(held)
+        if arrival.qos > 0:
+            self._remember(arrival)
         lane = self._lanes.setdefault(arrival.topic, deque())
         lane.append(held)
         if len(lane) == 1:
             worker = asyncio.get_running_loop().create_task(self._drain(arrival.topic, lane))
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
+
+    def _resent(self, arrival: Arrival) -> bool:
+        """Whether a broker that does not wait for our PUBACK (nats-server) sent what we hold or just acknowledged."""
+        if arrival.qos == 0 or not arrival.again:
+            return False
+        known = self._recent.get(arrival.mid)
+        if known is None or (known.topic, known.payload) != (arrival.topic, arrival.payload):
+            return False
+        if all(held.arrival is not known for held in self._held):
+            self._session.acknowledge(arrival)
+        return True
+
+    def _remember(self, arrival: Arrival) -> None:
+        self._recent.pop(arrival.mid, None)
+        self._recent[arrival.mid] = arrival
+        if len(self._recent) > MAX_HELD + REMEMBERED:
+            del self._recent[next(iter(self._recent))]
 
     async def _drain(self, topic: str, lane: deque[_Held]) -> None:
         """Publish what one topic holds, in order."""

@@ -70,6 +70,8 @@ class Arrival(msgspec.Struct, frozen=True):
     payload: bytes
     qos: int
     retained: bool
+    again: bool = False
+    """Flagged as sent before."""
     content_type: str = ""
 
 
@@ -215,13 +217,14 @@ class Session:
     def _on_message(self, message: paho.MQTTMessage) -> None:
         content_type = getattr(message.properties, "ContentType", "") if message.properties else ""
         arrival = Arrival(
-            self._generation,
-            message.mid,
-            message.topic,
-            bytes(message.payload),
-            message.qos,
-            message.retain,
-            content_type,
+            generation=self._generation,
+            mid=message.mid,
+            topic=message.topic,
+            payload=bytes(message.payload),
+            qos=message.qos,
+            retained=message.retain,
+            again=message.dup,
+            content_type=content_type,
         )
         self._queue.put_nowait(arrival)
 
