@@ -27,6 +27,10 @@ WARM_UP = 30.0
 """Seconds after the start in which an agent that has not spoken keeps everybody from scaling in."""
 DEPARTED = 15.0
 """Seconds for which an agent that went away may still be using what it last knew."""
+RETRY = 1.0
+"""Seconds between two attempts to scale a revision in: agents may refuse."""
+SOONEST = timedelta(milliseconds=50)
+"""Least wait for a decision that only time changes."""
 FIRST_DOUBT = 5.0
 """Seconds of blindness before condition Scaling says so."""
 
@@ -67,6 +71,8 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     meters: dict[RevisionKey, Meter] = {}
     seen: dict[str, float] = {}
     """Agent -> when it was connected last."""
+    drained: dict[RevisionKey, float] = {}
+    """When replicas of a revision were last asked to go."""
 
 
 class Scaled(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +102,7 @@ def scale(fleet: Fleet, memory: Memory, now: float) -> Scaled:
     seen = {**{name: at for name, at in memory.seen.items() if now - at < DEPARTED}, **dict.fromkeys(fleet.agents, now)}
     sight = _look(fleet, seen, now)
     histories, meters, explanations, scaling = {}, {}, {}, {}
+    drained = {key: at for key, at in memory.drained.items() if now - at < RETRY}
     actions: list[SetReplicas] = []
     for state in fleet.revisions:
         policy = state.scale or ScalePolicy()
@@ -103,7 +110,10 @@ def scale(fleet: Fleet, memory: Memory, now: float) -> Scaled:
         decision = desired_replicas(policy, load, memory.histories.get(state.key, History()), now)
         histories[state.key] = decision.history
         explanations[state.key] = explain(policy, load, decision)
-        actions.extend(_act(fleet, sight, state, decision))
+        action = _act(fleet, sight, state, decision)
+        if action is not None and not (action.drain and state.key in drained):
+            actions.append(action)
+            drained.update({state.key: now} if action.drain else {})
         if state.key in sight.backends:
             scaling[str(state.key.function_key)] = _fact(policy, decision, now)
     waits = [one.next_change for one in explanations.values() if one.next_change is not None]
@@ -111,8 +121,8 @@ def scale(fleet: Fleet, memory: Memory, now: float) -> Scaled:
         actions=tuple(actions),
         explanations=explanations,
         scaling=scaling,
-        requeue=min(waits, default=None),
-        memory=Memory(histories=histories, meters=meters, seen=seen),
+        requeue=max(min(waits), SOONEST) if waits else None,
+        memory=Memory(histories=histories, meters=meters, seen=seen, drained=drained),
     )
 
 
@@ -122,14 +132,14 @@ def drain(replicas: Iterable[Replica], count: int, used: Mapping[str, int]) -> t
     return tuple(one.id for one in sorted(youngest, key=lambda one: used.get(one.id, 0))[:count])
 
 
-def _act(fleet: Fleet, sight: _Sight, state: RevisionState, decision: Decision) -> tuple[SetReplicas, ...]:
+def _act(fleet: Fleet, sight: _Sight, state: RevisionState, decision: Decision) -> SetReplicas | None:
     if decision.limiter == "external":
-        return ()
+        return None
     alive = [one for one in fleet.replicas if one.revision == state.key and one.phase in {"starting", "ready"}]
     leaving = drain(alive, len(alive) - decision.replicas, sight.used) if len(alive) > decision.replicas else ()
     if decision.replicas == state.wanted and not leaving:
-        return ()
-    return (SetReplicas(revision=state.key, replicas=decision.replicas, drain=leaving, because=decision.because),)
+        return None
+    return SetReplicas(revision=state.key, replicas=decision.replicas, drain=leaving, because=decision.because)
 
 
 def _look(fleet: Fleet, seen: Mapping[str, float], now: float) -> _Sight:

@@ -10,6 +10,7 @@ import msgspec
 from api.actions import Resource, Status, World
 from api.conditions import Condition, false, true
 from api.meta import Key
+from api.model import Subscription
 from controller import authority, builds, hosts, status
 from controller.deployment import Deployment
 from controller.readers.model import SourceModel, TriggerModel
@@ -23,13 +24,24 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     world: World
     models: Models
     deployments: Mapping[Key, Deployment]
+    subscriptions: Mapping[Key, tuple[Subscription, ...]]
+    """Function -> everything that brings it events."""
     owned: Mapping[str, Key]
     """Host -> the function that has it."""
 
 
 def all_of(world: World, models: Models, deployments: Mapping[Key, Deployment]) -> tuple[Status, ...]:
-    owned = hosts.owners(models.functions)
-    facts = Facts(world=world, models=models, deployments=deployments, owned=owned)
+    found: dict[Key, tuple[Subscription, ...]] = {}
+    for namespace in models.namespaces:
+        for subscription, function in models.subscriptions(namespace):
+            found[function] = (*found.get(function, ()), subscription)
+    facts = Facts(
+        world=world,
+        models=models,
+        deployments=deployments,
+        subscriptions=found,
+        owned=hosts.owners(models.functions),
+    )
     return tuple(_of(resource, facts) for resource in world.resources if not resource.deleting)
 
 
@@ -43,8 +55,7 @@ def _of(resource: Resource, facts: Facts) -> Status:
 
 def _function(resource: Resource, facts: Facts) -> Status:
     one, observed = facts.deployments[resource.key], facts.world.observed
-    namespace, model = resource.key.namespace, one.model
-    subscriptions = [sub for sub, function in facts.models.subscriptions(namespace) if function == resource.key]
+    model, subscriptions = one.model, facts.subscriptions.get(resource.key, ())
     lost = hosts.lost(resource.key, model, facts.owned)
     replicas = tuple(replica for replica in observed.replicas if replica.revision.function_key == resource.key)
     built = builds.condition(model.build, observed, str(resource.key))

@@ -151,11 +151,12 @@ def _shrink(policy: ScalePolicy, load: Load, history: History, now: float, limit
     if target == current:
         return _stay(policy, load, history, now, limiter)
     allowed = max(target, current - max(load.idle, 1))  # a busy replica is drained too, but one at a time
+    wait = timedelta(seconds=PACE) if allowed > target else None
     return Decision(
         replicas=allowed,
         because=f"idle for {idle_for:.0f} s" if target == 0 else f"{target} carry the load",
         limiter="draining" if allowed > target else "none",
-        next_change=timedelta(seconds=PACE) if allowed > target else _until_zero(policy, history, now),
+        next_change=wait if wait or not target else _until_zero(policy, history, now),
         history=history,
     )
 
