@@ -17,7 +17,7 @@ import msgspec
 from eventbus.bus import Attempt, DeadLetter, Deliver, Incoming, Lost, Progress
 from eventbus.cloudevents import ordering_key
 from eventbus.errors import BusError, DeadLetterRefused, Fenced, LagUnknown
-from eventbus.jetstream import NANOSECONDS
+from eventbus.jetstream import NANOSECONDS, WRONG_LAST, ApiError
 from eventbus.letters import Letters
 from eventbus.nats import Connection, Listening, Message, status
 from eventbus.ownership import Claim, Membership
@@ -61,6 +61,7 @@ class JetStreamIntake:
         )
         self._floor, self._done = mark.floor, set(mark.done)
         self._dirty = False
+        self._window = claim.window
         self._recorded = set(claim.attempts)
         self._position = mark.floor
         self._held: deque[int] = deque()
@@ -313,9 +314,20 @@ class JetStreamIntake:
 
     async def _save(self) -> None:
         if self._dirty:
-            self._dirty = False
-            self._done = {seq for seq in self._done if seq > self._floor}
-            await self._membership.save_window(Mark(self._floor, frozenset(self._done)))
+            await self._save_window()
+
+    async def _save_window(self) -> None:
+        """Write floor and done map over the version we wrote last: whoever took over or forgot us has changed it."""
+        self._dirty = False
+        self._done = {seq for seq in self._done if seq > self._floor}
+        try:
+            self._window = await self._membership.save_window(Mark(self._floor, frozenset(self._done)), self._window)
+        except BusError as error:
+            self._dirty = True
+            if isinstance(error, ApiError) and error.number == WRONG_LAST:
+                await self._check()
+                self._window = await self._membership.window_revision()  # ours, with an answer that was lost
+            raise
 
     async def _reconnected(self) -> None:
         self._recover()
@@ -349,11 +361,11 @@ class JetStreamIntake:
     async def _replace_consumer(self) -> None:
         if self._inbox is not None:
             await self._inbox.stop()
+        self._replies.clear()
+        self._ackable = ""  # acks of the old consumer would wedge the new one, which has its name
         floor, again = self._floor, len(self._held)  # what is committed from here on comes once more, and is acked then
-        await self._membership.save_window(Mark(floor, frozenset(seq for seq in self._done if seq > floor)))
+        await self._save_window()
         await self._js.delete_consumer(self._stream, self._membership.consumer(self.epoch))
         await self._membership.create_consumer(self.epoch, floor)
-        self._replies.clear()
-        self._ackable = ""
         self._armed, self._again = 0, again
         self._inbox = await self._listen()

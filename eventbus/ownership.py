@@ -58,6 +58,8 @@ class Claim(msgspec.Struct, frozen=True):
     epoch: int
     mark: Mark
     attempts: dict[int, Attempt]
+    window: int
+    """Revision of the recorded window: only its writer may write over it."""
 
 
 class Membership:
@@ -93,7 +95,7 @@ class Membership:
             raise Fenced(f"another owner took {self.subscription.key} over")
         for old in before:
             await self._js.delete_consumer(self.topic.stream, self.consumer(old))
-        return Claim(epoch, mark, attempts)
+        return Claim(epoch, mark, attempts, await self.save_window(mark))
 
     async def _claim(self, worker: str) -> tuple[int, tuple[int, ...]]:
         for _ in range(5):
@@ -127,8 +129,13 @@ class Membership:
         found = await self.records.windows.get(self.key)
         return progress.decode(found.data) if found else None
 
-    async def save_window(self, mark: Mark) -> None:
-        await self.records.windows.put(self.key, mark.encode())
+    async def window_revision(self) -> int:
+        found = await self.records.windows.get(self.key)
+        return found.seq if found else 0
+
+    async def save_window(self, mark: Mark, expected: int | None = None) -> int:
+        """Record progress, answer its revision; with *expected* only over that one."""
+        return await self.records.windows.put(self.key, mark.encode(), expected=expected)
 
     async def current(self) -> tuple[Mark, ConsumerInfo | None] | None:
         """Progress without owning anything, with the live consumer; None when it was never opened."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
+import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,10 +16,10 @@ import pytest
 
 from api.meta import Key
 from api.model import Bus, Option, Subscription
-from eventbus import cloudevents
+from eventbus import cloudevents, intake
 from eventbus.bus import Attempt, DeadLetter, EventBus, Incoming, Intake
-from eventbus.connect import connect
-from eventbus.errors import BusError, BusFull, Fenced, LagUnknown, TooLarge
+from eventbus.connect import NotYet, connect
+from eventbus.errors import AuthFailed, BusError, BusFull, Fenced, LagUnknown, TooLarge, Unreachable
 from tests.brokers import Nats, start_nats
 
 TIMEOUT = 10.0
@@ -607,3 +609,147 @@ def test_any_topic_name_works(broker: Broker) -> None:
             assert ids(await owner.take(1)) == [0], subject
 
     broker.run(test)
+
+
+async def publish_surely(bus: EventBus, number: int) -> None:
+    """Again until acknowledged, with one identity, as every publisher of ours does."""
+    while True:
+        try:
+            await bus.publish("topic", event(number), dedupe=cloudevents.dedupe_id("/test", str(number)))
+        except Unreachable:
+            continue
+        else:
+            return
+
+
+@pytest.mark.broker
+def test_a_killed_broker_loses_nothing_and_repeats_nothing(real: Broker, server: Nats) -> None:
+    async def test(bus: EventBus) -> None:
+        subscription = real.subscription()
+        owner = await Owner.open(bus, subscription)
+        epoch = owner.intake.epoch
+        owner.intake.request(2000)
+        for round_ in range(3):
+            first = round_ * 300
+            publishing = asyncio.gather(*(publish_surely(bus, number) for number in range(first, first + 300)))
+            await owner.wait(lambda first=first: len(owner.events) > first + 20)  # type: ignore[misc]  # a default binds the round
+            await owner.intake.commit(0, owner.events[first].seq, [owner.events[first + 10].seq])
+            await asyncio.to_thread(server.restart)
+            await publishing
+            await owner.wait(lambda first=first: len(owner.events) >= first + 300)  # type: ignore[misc]  # a default binds the round
+        assert ids(owner.events) == list(range(900))
+        assert owner.lost == []
+        assert owner.intake.epoch == epoch
+        assert owner.intake.outstanding() == 2000 - 900
+        await owner.intake.commit(0, owner.events[-1].seq, [])
+        assert await settled(bus, subscription, 0) == 0
+        assert owner.intake.fresh
+
+    real.run(test)
+
+
+@pytest.mark.broker
+def test_progress_survives_a_killed_broker(real: Broker, server: Nats) -> None:
+    async def test(bus: EventBus) -> None:
+        subscription = real.subscription()
+        owner = await Owner.open(bus, subscription)
+        await fill(bus, 20)
+        seqs = [e.seq for e in await owner.take(20)]
+        await owner.intake.commit(0, seqs[4], [seqs[6]])
+        await owner.intake.record_attempt(0, seqs[5], Attempt(count=1, not_before=1.0))
+        await owner.intake.close()
+        await asyncio.to_thread(server.restart)
+        next_ = await Owner.open(await real.connect(), subscription)
+
+        assert next_.intake.progress.floors == {0: seqs[4]}
+        assert set(next_.intake.progress.done[0]) == {seqs[6]}
+        assert next_.intake.progress.attempts == {(0, seqs[5]): Attempt(count=1, not_before=1.0)}
+        assert [e.seq for e in await next_.take(15)] == seqs[5:]
+
+    real.run(test)
+
+
+@pytest.mark.broker
+def test_publishes_overlapping_a_restart_keep_their_order(real: Broker, server: Nats) -> None:
+    async def test(bus: EventBus) -> None:
+        await bus.publish("topic", event(0))
+        publishing = [asyncio.create_task(publish_surely(bus, number)) for number in range(1, 200)]
+        await asyncio.to_thread(server.restart)
+        publishing += [asyncio.create_task(publish_surely(bus, number)) for number in range(200, 300)]
+        await asyncio.gather(*publishing)
+        owner = await Owner.open(bus, real.subscription())
+
+        assert ids(await owner.take(300)) == list(range(300))
+
+    real.run(test)
+
+
+@pytest.mark.broker
+def test_publishing_to_a_silent_broker_ends_within_the_deadline(real: Broker, server: Nats) -> None:
+    async def test(bus: EventBus) -> None:
+        bus._publisher._deadline = 0.3  # type: ignore[attr-defined]  # nine seconds are long for a test
+        await bus.publish("topic", event(0))
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(Unreachable, match="did not acknowledge"):
+                await bus.publish("topic", event(1))
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        await bus.publish("topic", event(2))
+
+    real.run(test)
+
+
+@pytest.mark.broker
+def test_an_owner_is_no_longer_fresh_when_the_broker_is_away(
+    real: Broker, server: Nats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "FRESH", 0.0)
+
+    async def test(bus: EventBus) -> None:
+        owner = await Owner.open(bus, real.subscription())
+
+        assert not owner.intake.fresh
+
+    real.run(test)
+
+
+@pytest.mark.broker
+def test_two_takers_at_once_leave_one_owner(real: Broker) -> None:
+    async def test(bus: EventBus) -> None:
+        buses = [bus, *[await real.connect() for _ in range(3)]]
+        await fill(bus, 5)
+        subscription = real.subscription()
+        opened = await asyncio.gather(*(Owner.open(one, subscription) for one in buses), return_exceptions=True)
+        owners = [owner for owner in opened if isinstance(owner, Owner)]
+        assert all(isinstance(other, Owner | Fenced) for other in opened)
+        assert owners
+        winner = max(owners, key=lambda owner: owner.intake.epoch)
+        for owner in owners:
+            if owner is not winner:
+                await owner.until_lost()
+
+        assert ids(await winner.take(5)) == list(range(5))
+        assert winner.lost == []
+
+    real.run(test)
+
+
+@pytest.mark.broker
+def test_wrong_credentials_and_nobody_there_say_so(server: Nats) -> None:
+    async def test() -> None:
+        for options, error in (
+            ({**server.options, "password": "guess"}, AuthFailed),
+            ({**server.options, "url": "nats://127.0.0.1:1"}, Unreachable),
+        ):
+            bus = connect(Bus(key=Key("x", "default"), kind="nats", options=dict(options)), plain)
+            with pytest.raises(error):
+                await bus.connect()
+            await bus.close()
+
+    asyncio.run(test())
+
+
+def test_kinds_not_built_yet_say_so() -> None:
+    with pytest.raises(NotYet, match="kafka"):
+        connect(Bus(key=Key("x", "default"), kind="kafka"), plain)
