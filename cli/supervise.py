@@ -25,10 +25,8 @@ from controller.local.processes import Lock, die_with_parent, ending
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
 """Seconds before a restart; doubled every time until the child lived for STEADY."""
 STEADY = 10.0
-STOP_ORDER = ("plane", "controller", "zygote", "nats")
-"""Deliveries finish first, then the functions drain, then what they stood on goes."""
-PATIENCE = {"plane": 20.0, "controller": 45.0, "zygote": 5.0, "nats": 10.0}
-"""Seconds between SIGTERM and SIGKILL."""
+STOP_ORDER = {"plane": 20.0, "controller": 45.0, "zygote": 5.0, "nats": 10.0}
+"""Deliveries finish first, then the functions drain, then what they stood on goes: seconds between TERM and KILL."""
 SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
@@ -36,8 +34,7 @@ class Child:
     """One process: how to start it, and how its last runs went."""
 
     def __init__(self, name: str, argv: list[str], log: str, env: dict[str, str] | None) -> None:
-        self.name, self.kind = name, name.partition("-")[0]
-        self._argv, self._log, self._env = argv, Path(log), env
+        self.name, self._argv, self._log, self._env = name, argv, Path(log), env
         self.process: subprocess.Popen[bytes] | None = None
         self.wait = FIRST_WAIT
         self.due = self.began = 0.0
@@ -57,28 +54,16 @@ class Child:
             )
         self.began = now
 
-    def reap(self, now: float) -> str | None:
+    def reap(self, now: float) -> str:
         """Note that it ended, if so; answers how."""
         if self.process is None or self.process.poll() is None:
-            return None
+            return ""
         code, self.process = self.process.returncode, None
         steady = now - self.began >= STEADY
         self.wait = FIRST_WAIT if steady else min(self.wait * 2, LONGEST_WAIT)
         self.due = now + (0.0 if steady else self.wait / 2)
         self.problem = f"{self.name} ended with {ending(code)}; see {self._log}"
         return self.problem
-
-    def stop(self) -> None:
-        """TERM, wait, KILL."""
-        if self.process is None:
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(PATIENCE.get(self.kind, 5.0))
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
 
 
 def _before_exec() -> None:
@@ -107,11 +92,17 @@ def supervise(children: list[Child], paths: Paths) -> None:
 
 
 def stop(children: list[Child]) -> None:
-    """Stop all, kind by kind."""
-    for kind in STOP_ORDER:
-        for child in children:
-            if child.kind == kind:
-                child.stop()
+    """Stop all, kind by kind: TERM, wait, KILL."""
+    for kind, patience in STOP_ORDER.items():
+        mine = [child.process for child in children if child.name.startswith(kind) and child.process is not None]
+        for process in mine:
+            process.terminate()
+        for process in mine:
+            try:
+                process.wait(patience)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def _say(text: str) -> None:
@@ -121,11 +112,9 @@ def _say(text: str) -> None:
 
 def _report(children: list[Child], paths: Paths) -> None:
     """Write RUN/children.json: name -> pid and problem."""
-    now = {
-        child.name: {"pid": child.process.pid if child.process else 0, "problem": child.problem} for child in children
-    }
+    facts = {one.name: {"pid": one.process.pid if one.process else 0, "problem": one.problem} for one in children}
     draft = paths.run / ".children.json"
-    draft.write_bytes(msgspec.json.encode(now))
+    draft.write_bytes(msgspec.json.encode(facts))
     draft.replace(paths.run / "children.json")
 
 

@@ -106,11 +106,13 @@ def plain(path: Path) -> list[dict[str, Any]]:
     return [{"time": stamp, "severity": "INFO", "message": line} for line in lines]
 
 
-def prune(folder: Path) -> None:
-    """Remove all but the newest files of one function, and those that hold nothing."""
-    files = sorted(folder.rglob("*.log"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in files[KEPT:]:
-        path.unlink(missing_ok=True)
+def prune(folder: Path, living: frozenset[str] = frozenset()) -> None:
+    """Remove files of one function's replicas that are gone: all but the newest, and those that hold nothing."""
+    gone = [(path.stat(), path) for path in folder.rglob("*.log") if path.stem not in living]
+    gone.sort(key=lambda one: one[0].st_mtime_ns, reverse=True)
+    for place, (state, path) in enumerate(gone):
+        if place >= KEPT or not state.st_size:
+            path.unlink(missing_ok=True)
 
 
 def moment(line: dict[str, Any]) -> datetime:

@@ -121,7 +121,7 @@ class Controller:
     async def _collect_garbage(self) -> None:
         while True:
             await asyncio.sleep(GARBAGE_PERIOD)
-            self.substrate.collect_garbage()
+            await self.substrate.collect_garbage()
 
     def _agents_changed(self) -> None:
         self._functions.rates.sample(self.control.agents, time.monotonic())

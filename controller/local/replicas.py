@@ -85,6 +85,10 @@ class Replicas:
         """Every replica, oldest first; check runs are not among them."""
         return [replica for replica in self._table.values() if not replica.check]
 
+    def table(self) -> list[Running]:
+        """Every process, check runs among them."""
+        return list(self._table.values())
+
     def observed(self) -> tuple[Replica, ...]:
         """Every replica as planners see it."""
         return tuple(

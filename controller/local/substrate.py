@@ -20,10 +20,11 @@ from api.actions import (
 )
 from api.errors import NotFound
 from api.meta import Key, RevisionKey
-from api.model import BuildSource, Bundle, Directory, Snapshot, Workload
+from api.model import BuildSource, Bundle, Directory, Route, Snapshot, Subscription, Workload
 from api.platform import Platform
 from builder import requirements
 from controller.errors import NotHere
+from controller.local import logs
 from controller.local.builds import Builds
 from controller.local.environments import Environments
 from controller.local.feed import Feed
@@ -68,6 +69,8 @@ class LocalSubstrate:
         await self.replicas.zygotes.found()
         await self.replicas.adopted()
         for record in self._revisions.all():
+            running = len(self.replicas.of(record.key, "ready"))
+            self._revisions.change(record.key, wanted=max(running, record.scale.min))  # more only when work asks for it
             self.fleet.converge(record.key)
 
     async def stop(self) -> None:
@@ -115,19 +118,20 @@ class LocalSubstrate:
         """What was published last, by namespace."""
         return self._snapshots
 
-    def collect_garbage(self) -> None:
+    async def collect_garbage(self) -> None:
         """Remove bundles and stop zygotes that no revision uses any more."""
         used = [bundle_of(record) for record in self._revisions.all() if isinstance(record.workload.artifact, Bundle)]
         codes = {bundle.code.removeprefix("sha256:") for bundle in used}
         for folder in self._paths.bundles.iterdir():
             if folder.name not in codes and not folder.name.startswith(".") and not self.builds.running:
                 shutil.rmtree(folder, ignore_errors=True)
+        await self.replicas.zygotes.retire(frozenset(bundle.runtime for bundle in used))
 
     def _scale(self, revision: RevisionKey, count: int, drain: Collection[str], because: str) -> None:
         record = self._revisions.get(revision)
         if record is None:
             raise NotFound(f"revision {revision} is not there")
-        if record.wanted != count:
+        if record.wanted != count and self._serves(revision):
             self._feed.post(
                 revision.function_key,
                 "scaled",
@@ -135,6 +139,12 @@ class LocalSubstrate:
                 data={"from": record.wanted, "to": count, "because": because, "revision": revision.revision},
             )
         self.fleet.set_wanted(revision, count, drain)
+
+    def _serves(self, revision: RevisionKey) -> bool:
+        """Whether work goes there; that an old revision gives its replicas up is nobody's news."""
+        snapshot = self._snapshots.get(revision.namespace)
+        holders: list[Route | Subscription] = [*snapshot.routes, *snapshot.subscriptions] if snapshot else []
+        return any(backend.revision == revision for holder in holders for backend in holder.backends)
 
     async def _launch(self, workload: Workload) -> Launch:
         """All that one start of *workload* needs, secrets read now."""
@@ -164,6 +174,8 @@ class LocalSubstrate:
         }
 
     def _announce(self, replica: Running) -> None:
+        living = frozenset(one.id for one in self.replicas.table())
+        logs.prune(self._paths.function_logs(replica.revision.function_key), living)
         self._feed.post(
             replica.revision.function_key,
             "activation",
