@@ -17,6 +17,8 @@ from functions_framework.message import Reply, Request, text_reply
 MAX_HEADERS = 64 * 1024
 MAX_HEADER_COUNT = 256
 MAX_PIPELINED = 32
+LINGER = 1.0
+"""Seconds in which a refused peer may read its answer."""
 
 Answer = Callable[[Request], Awaitable[Reply]]
 
@@ -89,13 +91,8 @@ class Connection(asyncio.Protocol):
             self.since = time.monotonic()
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(text_reply("this server speaks HTTP/1.1 only", 400))
         except httptools.HttpParserError as error:
-            if self._refused is None:
-                self._refuse(text_reply(f"bad request: {error}", 400))
-        except httptools.HttpParserCallbackError:
-            self._refuse(self._refused or text_reply("bad request", 400))
+            self._refuse(self._refused or text_reply(f"bad request: {error}", 400))
 
     def on_url(self, url: bytes) -> None:
         """Collect the target."""
@@ -117,6 +114,8 @@ class Connection(asyncio.Protocol):
         """Check what must be known before the body is taken."""
         if self._hosts != 1 and self._parser.get_http_version() == "1.1":
             self._stop(text_reply("a request has exactly one Host", 400))
+        if self._parser.should_upgrade():
+            self._stop(text_reply("this server speaks HTTP/1.1 only", 400))
         for name, value in self._headers:
             if name == b"content-length" and int(value or 0) > self._settings.max_body:
                 self._stop(self._too_large())
@@ -254,11 +253,19 @@ class Connection(asyncio.Protocol):
                 await asyncio.wait([self._task])
             if not self._transport.is_closing():
                 await self._write(reply, head_only=False, keep=False, chunked=False)
-                self._transport.close()
+                self._linger()
 
         task = asyncio.get_running_loop().create_task(last())
         self._settings.tasks.add(task)
         task.add_done_callback(self._settings.tasks.discard)
+
+    def _linger(self) -> None:
+        """Close, but read on for a moment: a reset over unread input would take the answer away from the peer."""
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+            asyncio.get_running_loop().call_later(LINGER, self._transport.abort)
+        else:
+            self._transport.close()
 
 
 def _clean(value: bytes) -> bytes:
