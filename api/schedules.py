@@ -17,7 +17,7 @@ MACROS = {
     "@hourly": "0 * * * *",
 }
 _FIELDS = ("minute (0-59)", "hour (0-23)", "day of month (1-31)", "month (1-12)", "day of week (0-7)")
-_SMALLEST = timedelta(seconds=1)
+_SMALLEST = timedelta(milliseconds=100)
 
 
 def split(schedule: str) -> tuple[str, str]:
@@ -45,7 +45,7 @@ def _every(text: str) -> str:
         period = durations.parse(text)
     except ValueError as error:
         return str(error)
-    return "" if period >= _SMALLEST else "`@every` takes at least 1s"
+    return "" if period >= _SMALLEST else "`@every` takes at least 100ms"
 
 
 def _cron(text: str) -> str:

@@ -27,15 +27,15 @@ LEAVE_AFTER = 30.0
 
 
 def embedded(bus: Bus, platform: Platform | None) -> Bus:
-    """*bus*, a nats bus without options being the embedded broker of this machine."""
-    if bus.kind != "nats" or bus.options or platform is None:
+    """*bus*, a nats bus without an address being the embedded broker of this machine."""
+    if bus.kind != "nats" or bus.options.get("url") or platform is None:
         return bus
     options: dict[str, Option] = {
         "url": f"nats://{platform.nats}",
         "user": platform.nats_user,
         "password": platform.nats_password,
     }
-    return msgspec.structs.replace(bus, options=options)
+    return msgspec.structs.replace(bus, options={**bus.options, **options})
 
 
 class Link:

@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator
 
 from api.consistency import choices
-from api.kinds.events import EventBusSpec, EventFilter, EventSourceSpec, Subscriber, TriggerSpec
+from api.kinds.buses import EventBusSpec
+from api.kinds.events import EventFilter, Subscriber, TriggerSpec
 from api.kinds.networking import GatewaySpec
+from api.kinds.sources import EventSourceSpec
 from api.structure import Fault
 from api.tree import Path
 

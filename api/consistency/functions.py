@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from api.consistency import choices
 from api.consistency.pods import template
-from api.kinds.openfunction import BuildBody, BuilderSpec, FunctionSpec, KedaScaleOptions, ServingBody, ServingSpec
+from api.kinds.build import BuildBody
+from api.kinds.openfunction import BuilderSpec, FunctionSpec, ServingBody, ServingSpec
+from api.kinds.scale import KedaScaleOptions
 from api.structure import Fault
 from api.tree import Path
 

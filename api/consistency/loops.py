@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from api.kinds.events import EventSourceSpec, TriggerSpec
+from api.kinds.events import TriggerSpec
 from api.kinds.openfunction import FunctionSpec
+from api.kinds.sources import EventSourceSpec
 from api.structure import Fault
 from api.tree import Path
 

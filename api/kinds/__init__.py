@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from api.kinds import core, dapr, events, keda, networking, openfunction
+from api.kinds import buses, core, dapr, events, keda, networking, openfunction, sources
 
 CORE = "core.openfunction.io/v1beta2"
 EVENTS = "events.openfunction.io/v1alpha1"
@@ -73,16 +73,18 @@ _ALL = (
         spec=openfunction.BuilderSpec,
         later="builds are made from the Function; apply that instead",
     ),
-    KindInfo(api_version=EVENTS, kind="EventBus", plural="eventbuses", short=("eb",), spec=events.EventBusSpec),
+    KindInfo(api_version=EVENTS, kind="EventBus", plural="eventbuses", short=("eb",), spec=buses.EventBusSpec),
     KindInfo(
         api_version=EVENTS,
         kind="ClusterEventBus",
         plural="clustereventbuses",
         short=("ceb",),
         namespaced=False,
-        spec=events.EventBusSpec,
+        spec=buses.EventBusSpec,
     ),
-    KindInfo(api_version=EVENTS, kind="EventSource", plural="eventsources", short=("es",), spec=events.EventSourceSpec),
+    KindInfo(
+        api_version=EVENTS, kind="EventSource", plural="eventsources", short=("es",), spec=sources.EventSourceSpec
+    ),
     KindInfo(api_version=EVENTS, kind="Trigger", plural="triggers", short=("tr",), spec=events.TriggerSpec),
     KindInfo(
         api_version=NETWORKING,

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from api.kinds.build import BuildBody
 from api.kinds.dapr import ComponentBody
 from api.kinds.delivery import Delivery
 from api.kinds.fields import (
-    Count,
     Duration,
     EnvName,
     Handler,
@@ -18,114 +18,14 @@ from api.kinds.fields import (
     Name,
     ObjectReference,
     Port,
-    Positive,
     Replicas,
-    Seconds,
     Subject,
     ValueFrom,
     Wire,
 )
-from api.kinds.keda import Advanced, Fallback, ScaleTrigger, ScalingStrategy
 from api.kinds.networking import RouteRule
 from api.kinds.pod import PodTemplate, ResourceRequirements
-
-
-class StrategyRef(Wire, frozen=True, kw_only=True):
-    """A Shipwright build strategy."""
-
-    name: Name
-    """Its name."""
-    kind: Literal["BuildStrategy", "ClusterBuildStrategy"] | None = None
-    """Its kind; ClusterBuildStrategy where it is not given."""
-
-
-class ObjectKey(Wire, frozen=True, kw_only=True):
-    """One key of a Secret or ConfigMap."""
-
-    name: Name
-    """Its name."""
-    key: str
-    """Key in its data."""
-    format: str | None = None
-    """How the value is put in, with ``${SECRET_VALUE}`` or ``${CONFIGMAP_VALUE}``."""
-
-
-class SingleValue(Wire, frozen=True, kw_only=True):
-    """A value as written or from elsewhere; exactly one."""
-
-    value: str | None = None
-    """The value."""
-    config_map_value: ObjectKey | None = None
-    """From a ConfigMap."""
-    secret_value: ObjectKey | None = None
-    """From a Secret."""
-
-
-class StrategyParam(SingleValue, frozen=True, kw_only=True):
-    """A parameter of the strategy."""
-
-    name: str
-    """Its name."""
-    values: tuple[SingleValue, ...] = ()
-    """Its values, where it is a list."""
-
-
-class Shipwright(Wire, frozen=True, kw_only=True):
-    """The Shipwright engine."""
-
-    strategy: StrategyRef | None = None
-    """The strategy."""
-    params: tuple[StrategyParam, ...] = ()
-    """Its parameters."""
-    timeout: Duration | None = None
-    """Limit of a build run."""
-
-
-class BundleContainer(Wire, frozen=True, kw_only=True):
-    """An image that holds source code."""
-
-    image: str
-    """The image."""
-
-
-class SourceRepository(Wire, frozen=True, kw_only=True):
-    """Where the source code stands."""
-
-    url: str | None = None
-    """Git URL, or a folder relative to the YAML; empty without bundleContainer: the YAML's own folder."""
-    bundle_container: BundleContainer | None = None
-    """An image that holds the source."""
-    revision: str | None = None
-    """Git branch, tag or commit."""
-    source_sub_path: str | None = None
-    """Folder within the source; absolute for an image."""
-    credentials: LocalObjectReference | None = None
-    """Secret for reading it."""
-
-
-class BuildBody(Wire, frozen=True, kw_only=True):
-    """How the source becomes something that runs."""
-
-    builder: str | None = None
-    """Builder image; empty: a bundle, which needs no image."""
-    builder_credentials: LocalObjectReference | None = None
-    """Secret for pulling the builder image."""
-    shipwright: Shipwright | None = None
-    """The Shipwright engine."""
-    env: dict[str, str] = {}
-    """Environment of the build; FUNC_NAME names the handler."""
-    src_repo: SourceRepository | None = None
-    """Where the source code stands."""
-    dockerfile: str | None = None
-    """Path of a Dockerfile."""
-    timeout: Duration | None = None
-    """Limit of the whole build."""
-    successful_builds_history_limit: Count | None = None
-    """Builders kept after success; 0 where it is not given."""
-    failed_builds_history_limit: Count | None = None
-    """Builders kept after failure; 1 where it is not given."""
-    builder_max_age: Duration | None = None
-    """Age at which finished Builders are removed; 0: never."""
+from api.kinds.scale import ScaleOptions
 
 
 class RouteImpl(Wire, frozen=True, kw_only=True):
@@ -221,69 +121,6 @@ class Triggers(Wire, frozen=True, kw_only=True):
     """Topics and bindings."""
     inputs: tuple[Input, ...] = ()
     """Further data that the function may read."""
-
-
-class FunctionScaledObject(Wire, frozen=True, kw_only=True):
-    """Pace of a Deployment or StatefulSet."""
-
-    polling_interval: Seconds | None = None
-    """Seconds between two readings."""
-    cooldown_period: Seconds | None = None
-    """Idle seconds before the last replica goes; 300 where it is not given."""
-    advanced: Advanced | None = None
-    """HPA settings."""
-    fallback: Fallback | None = None
-    """What holds while the scalers cannot be read."""
-
-
-class FunctionScaledJob(Wire, frozen=True, kw_only=True):
-    """Pace of Jobs."""
-
-    restart_policy: Literal["Always", "OnFailure", "Never"] | None = None
-    """When the container of a Job is restarted."""
-    polling_interval: Seconds | None = None
-    """Seconds between two readings."""
-    successful_jobs_history_limit: Count | None = None
-    """Finished Jobs kept."""
-    failed_jobs_history_limit: Count | None = None
-    """Failed Jobs kept."""
-    scaling_strategy: ScalingStrategy | None = None
-    """How many Jobs are started."""
-
-
-class FunctionHttpScaledObject(Wire, frozen=True, kw_only=True):
-    """Pace of a synchronous function."""
-
-    target_pending_requests: Positive | None = None
-    """Requests in flight that one replica carries; 100 where it is not given."""
-    cooldown_period: Seconds | None = None
-    """Idle seconds before the last replica goes; 300 where it is not given."""
-
-
-class KedaScaleOptions(Wire, frozen=True, kw_only=True):
-    """Scaling in KEDA's terms; at most one of the three objects."""
-
-    scaled_object: FunctionScaledObject | None = None
-    """For Deployment and StatefulSet."""
-    scaled_job: FunctionScaledJob | None = None
-    """For Job."""
-    http_scaled_object: FunctionHttpScaledObject | None = None
-    """For a synchronous function."""
-    triggers: tuple[ScaleTrigger, ...] = ()
-    """Further scalers; the function's own events and requests always count."""
-
-
-class ScaleOptions(Wire, frozen=True, kw_only=True):
-    """Bounds and pace of the replica count."""
-
-    min_replicas: Replicas | None = None
-    """Fewest replicas; 0 where it is not given."""
-    max_replicas: Replicas | None = None
-    """Most replicas; 10 where it is not given."""
-    knative: dict[str, str] = {}
-    """Knative's autoscaling annotations; ``container-concurrency`` is understood."""
-    keda: KedaScaleOptions | None = None
-    """Scaling in KEDA's terms."""
 
 
 class Hooks(Wire, frozen=True, kw_only=True):

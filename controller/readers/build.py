@@ -13,7 +13,8 @@ import msgspec
 from api.actions import Resource
 from api.documents import FOLDER
 from api.errors import Problem
-from api.kinds.openfunction import BuildBody, FunctionSpec, SourceRepository
+from api.kinds.build import BuildBody, SourceRepository
+from api.kinds.openfunction import FunctionSpec
 from api.model import Artifact, Build, BuildSource, Directory, Env, Git, Image, SourceImage, Unbuilt, digest
 from controller.readers.delivery import duration
 

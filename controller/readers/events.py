@@ -8,14 +8,16 @@ from typing import Any
 
 import msgspec
 
-from api import support
+from api import schedules, support
 from api.actions import Resource
 from api.consistency.events import SOURCE_KINDS
 from api.errors import InvalidInput, Problem
-from api.kinds.events import EventBusSpec, EventFilter, EventSourceSpec, Subscriber, TriggerSpec
+from api.kinds.buses import EventBusSpec
+from api.kinds.events import EventFilter, Subscriber, TriggerSpec
 from api.kinds.fields import Sink
+from api.kinds.sources import CronSource, EventSourceSpec
 from api.meta import Key
-from api.model import Bus, Filter, Source, Subscription
+from api.model import Bus, Filter, Option, Source, Subscription
 from controller.readers import names
 from controller.readers.conditions import NeedsCorrelation, split
 from controller.readers.delivery import read_delivery
@@ -35,13 +37,7 @@ def read_bus(resource: Resource) -> Bus:
     if spec.mqtt is not None:
         return Bus(key=resource.key, kind="mqtt", options=read_options(spec.mqtt))
     options = read_options(spec.nats) if spec.nats is not None else {}
-    return Bus(
-        key=resource.key, kind="nats", options={_BUS_OPTIONS.get(name, name): value for name, value in options.items()}
-    )
-
-
-_BUS_OPTIONS = {"username": "user"}
-"""Wire name -> name of the backend's option, where they differ."""
+    return Bus(key=resource.key, kind="nats", options=options)
 
 
 def read_source(resource: Resource, scope: Scope) -> SourceModel:
@@ -60,7 +56,7 @@ def read_source(resource: Resource, scope: Scope) -> SourceModel:
             source = Source(
                 key=Key(resource.key.namespace, f"{resource.key.name}.{event}"),
                 kind=kind,  # type: ignore[arg-type] # SOURCE_KINDS are the literals of Source.kind
-                options=read_options(settings) | ({"qos": "1"} if kind == "mqtt" and settings.qos is None else {}),
+                options=_options(kind, settings),
                 bus=Key(resource.key.namespace, spec.event_bus),
                 subject=names.event_subject(resource.key.namespace, resource.key.name, event),
             )
@@ -77,6 +73,14 @@ def read_source(resource: Resource, scope: Scope) -> SourceModel:
         notes=apart(notes, problems),
         problems=tuple(problems),
     )
+
+
+def _options(kind: str, settings: msgspec.Struct) -> dict[str, Option]:
+    options = read_options(settings)
+    if isinstance(settings, CronSource):
+        zone, schedule = schedules.split(settings.schedule)
+        return {"schedule": schedule, **({"timeZone": zone} if zone else {})}
+    return {"qos": "1", **options} if kind == "mqtt" else options
 
 
 def _sunk(owner: Key, event: str, function: str, source: Source) -> Subscription:

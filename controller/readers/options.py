@@ -8,9 +8,12 @@ from api.kinds.fields import ValueFrom
 from api.meta import SecretKeyRef
 from api.model import Option
 
+_SHORT = {"username": "user"}
+"""Wire name -> name of the option, where they differ."""
+
 
 def read_options(settings: msgspec.Struct) -> dict[str, Option]:
-    """Every set scalar by its wire name; ``passwordFrom`` stands under ``password``. Sorted by name."""
+    """Every set scalar by its wire name, ``username`` as ``user``; ``passwordFrom`` stands under ``password``."""
     found: dict[str, Option] = {}
     for field in msgspec.structs.fields(settings):
         value = getattr(settings, field.name)
@@ -22,4 +25,4 @@ def read_options(settings: msgspec.Struct) -> dict[str, Option]:
             found[field.encode_name] = str(value).lower()
         elif isinstance(value, str | int):
             found[field.encode_name] = str(value)
-    return {name: found[name] for name in sorted(found)}
+    return {_SHORT.get(name, name): found[name] for name in sorted(found)}

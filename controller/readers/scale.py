@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from api.kinds.openfunction import KedaScaleOptions, ScaleOptions
+from api.kinds.scale import KedaScaleOptions, ScaleOptions
 from api.scaling import ScalePolicy, Scaler
 
 _DEFAULT = ScalePolicy()
