@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 
-from api.errors import EvokeError
+from api.errors import EvokeError, NotFound
 from api.frames import SourceReading
 from api.meta import Key
 from api.model import Option, Source
@@ -68,7 +68,7 @@ class Hosted:
                 self._trouble = "it ended by itself"
             except (EvokeError, LookupError, OSError) as error:
                 self._trouble = str(error)
-                self._reason = "SecretNotFound" if isinstance(error, LookupError) else "Unreachable"
+                self._reason = "SecretNotFound" if isinstance(error, LookupError | NotFound) else "Unreachable"
                 log.warning("event source %s: %s", self.source.key, error)
             finally:
                 self.running = None

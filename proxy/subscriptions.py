@@ -17,9 +17,6 @@ from proxy.wiring import Wiring
 
 log = logging.getLogger(__name__)
 
-FORGET_AFTER = 2.0
-"""Seconds between a subscription's last owner and the end of its progress on the bus, when its Trigger was deleted."""
-
 
 class Subscriptions:
     def __init__(self, wiring: Wiring, buses: Buses, worker: str) -> None:
@@ -112,7 +109,6 @@ class Subscriptions:
     async def _end_progress(owner: Owner, link: Link, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.wait({before})
-        await asyncio.sleep(FORGET_AFTER)
         try:
             await link.bus.forget(owner.subscription)
         except BusError as error:
