@@ -96,3 +96,43 @@ def test_what_says_less_than_was_said_is_not_told() -> None:
     assert narrator.tell(happening("ready", "revision 00001"), 0) == []
     assert narrator.tell(happening("changed", "Starting: revision 00002 is on its way"), 0) == []
     assert narrator.tell(happening("ready", "revision 00002"), 0) == ["function/on-reading     ready    revision 00002"]
+
+
+def scaled(before: int, after: int, revision: str) -> dict[str, Any]:
+    return happening("scaled", **{"from": before, "to": after, "because": "event waiting, lag 1"}, revision=revision)
+
+
+def test_a_new_revision_takes_over_without_a_word() -> None:
+    narrator = Narrator()
+    narrator.tell(scaled(0, 1, "00001"), 0)
+    narrator.tell(happening("activation", "", cold_start_ms=9, revision="00001"), 0)
+
+    said = [
+        narrator.tell(happening("ready", "revision 00002"), 1),
+        narrator.tell(scaled(1, 0, "00001"), 2),
+        narrator.tell(scaled(0, 1, "00002"), 5),
+        narrator.tell(happening("activation", "", cold_start_ms=9, revision="00002"), 5),
+        narrator.tell(scaled(1, 2, "00002"), 6),
+        narrator.tell(happening("activation", "", cold_start_ms=9, revision="00002"), 6),
+    ]
+
+    assert [line for lines in said for line in lines] == [
+        "function/on-reading     ready    revision 00002",
+        "on-reading  1 -> 2  event waiting, lag 1        ready in 9 ms",
+    ]
+
+
+def test_a_new_revision_of_a_resting_function_starts_as_any() -> None:
+    narrator = Narrator()
+    narrator.tell(happening("ready", "revision 00002"), 0)
+    narrator.tell(scaled(0, 1, "00002"), 0)
+
+    assert narrator.tell(happening("activation", "", cold_start_ms=9, revision="00002"), 0) != []
+
+
+def test_the_traceback_of_a_failed_event_is_left_to_the_logs() -> None:
+    report = {"severity": "ERROR", "message": "KeyError\nTraceback", "logger": "functions_framework", "event": "1"}
+
+    assert Narrator().tell(happening("log", **report), 0) == []
+    assert Narrator().tell(happening("log", **report | {"event": None}), 0) != []
+    assert Narrator().tell(happening("log", **report | {"logger": "mine"}), 0) != []
