@@ -94,7 +94,8 @@ class Connection:
                 await self._client.close()
             if failure.done() and not failure.cancelled():
                 failure.exception()
-        return str(self._client.connected_server_version)
+        version = self._client.connected_server_version
+        return f"{version.major}.{version.minor}"
 
     async def _connect(self) -> None:
         await self._client.connect(
