@@ -36,7 +36,8 @@ class GatewayAgent:
         self._snapshots: dict[str, Snapshot] = {}
         self._revisions: frozenset[RevisionKey] = frozenset()
         self._wanted: set[RevisionKey] = set()
-        self._closes: dict[RevisionKey, asyncio.Task[None]] = {}
+        self._closes: dict[tuple[RevisionKey, int], asyncio.Task[None]] = {}
+        self._activating: set[RevisionKey] = set()
         self._soon: asyncio.TimerHandle | None = None
         self._seq = 0
         self.router = Router()
@@ -82,6 +83,8 @@ class GatewayAgent:
     def holding(self, revision: RevisionKey) -> bool:
         """A request waits for *revision*; says so at once, once, when nothing runs. Answers whether that is so."""
         cold = not self._table.ready(revision)
+        if cold:
+            self._activating.add(revision)
         if cold and revision not in self._wanted:
             self.report()
         else:
@@ -89,15 +92,12 @@ class GatewayAgent:
         return cold
 
     def started(self, revision: RevisionKey, cold_ms: int) -> None:
-        """The first held request of an activation got its replica."""
-        self._send(
-            Notice(
-                namespace=revision.namespace,
-                function=revision.function,
-                kind="activation",
-                message=f"started for a request in {cold_ms} ms",
-            )
-        )
+        """A held request got its replica; the first one of an activation is told of."""
+        if revision in self._activating:
+            self._activating.discard(revision)
+            name, space = revision.function, revision.namespace
+            message = f"started for a request in {cold_ms} ms"
+            self._send(Notice(namespace=space, function=name, kind="activation", message=message))
 
     # ControlHandler
 
@@ -123,8 +123,7 @@ class GatewayAgent:
             self._refuse(close, held=1)
         elif not close.last:
             self._table.closing(close.replicas)
-            self._stop_closing(close.revision)
-            self._closes[close.revision] = asyncio.get_running_loop().create_task(self._drain(close))
+            self._closes[close.revision, close.generation] = asyncio.get_running_loop().create_task(self._drain(close))
         elif held := self._held(close):
             self._refuse(close, held=held)
         else:
@@ -143,23 +142,22 @@ class GatewayAgent:
 
     async def _drain(self, close: Close) -> None:
         await self._table.drained(close.replicas)
+        self._closes.pop((close.revision, close.generation), None)
         self._give_up(close)
 
     def on_reopen(self, reopen: Reopen) -> None:
-        self._stop_closing(reopen.revision)
-        self._table.reopen(reopen.revision)
+        """Endpoints follow, and say which replicas may be used again."""
+        if task := self._closes.pop((reopen.revision, reopen.generation), None):
+            task.cancel()
 
     def on_connected(self) -> None:
         self.report()
 
     def on_disconnected(self) -> None:
-        for revision in list(self._closes):  # whoever asked cannot hear the answer: the close is off
-            self._stop_closing(revision)
-            self._table.reopen(revision)
-
-    def _stop_closing(self, revision: RevisionKey) -> None:
-        if task := self._closes.pop(revision, None):
+        closes, self._closes = self._closes, {}
+        for (revision, _), task in closes.items():  # whoever asked cannot hear the answer: the close is off
             task.cancel()
+            self._table.reopen(revision)
 
     def _on_table(self, revision: RevisionKey) -> None:
         """Replicas came or went: whoever is held for a revision without any must be told of again."""

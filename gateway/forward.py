@@ -19,7 +19,7 @@ from gateway.headers import forwarded, from_client, from_function
 from gateway.limits import Limits, admit
 from gateway.reply import Reply
 from gateway.routes import Found, choose, not_found
-from gateway.traffic import FunctionTraffic, Traffic
+from gateway.traffic import RevisionTraffic, Traffic
 from replicas.body import Body
 from replicas.errors import ConnectFailed, ReplicaError, ReplyTimeout
 from replicas.http import HttpClient, Response
@@ -88,18 +88,52 @@ class Forwarder:
         self._traffic.forged += forged
         headers += forwarded(request.peer, request.head.host, request_id)
         body = await _whole_or_stream(request)
+        first = True
         while True:
-            lease = await self._lease(found.route.key, hold_until, reply)
+            lease = await self._lease(found.route.key, hold_until, reply, first=first)
+            first = False
             try:
-                with self._counted(lease, reply):
-                    response = await self._send(lease, found, request, headers, body)
-                    if response is not None:
-                        await _pass_on(response, reply)
-                        return
+                if await self._run(lease, found, request, reply, headers, body):
+                    return
             finally:
                 lease.release()
             if isinstance(body, Once) and body.touched:
                 raise later(503, "no-room", "the replica had no room, and the body cannot be sent again")
+
+    async def _run(
+        self,
+        lease: Lease,
+        found: Found,
+        request: Request,
+        reply: Reply,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes | Once,
+    ) -> bool:
+        """Carry the request to a replica and its reply back; False: it did not start there.
+
+        A rejection and a 5xx are failures, a client that left is neither.
+        """
+        revision = self._traffic.revision(lease.revision)
+        began, failed, started = self._clock(), False, True
+        revision.in_flight += 1
+        if revision.in_flight == 1:
+            self._agent.touch()
+        try:
+            response = await self._send(lease, found, request, headers, body)
+            started = response is not None
+            if response is not None:
+                await _pass_on(response, reply)
+                failed = reply.status >= 500
+        except Rejected:
+            failed = True
+            raise
+        finally:
+            revision.in_flight -= 1
+            if started:
+                revision.finish(self._clock() - began, failed=failed)
+            if not revision.in_flight:
+                self._agent.touch()
+        return started
 
     async def _send(
         self,
@@ -130,7 +164,7 @@ class Forwarder:
             return None
         return response
 
-    async def _lease(self, key: Key, hold_until: float, reply: Reply) -> Lease:
+    async def _lease(self, key: Key, hold_until: float, reply: Reply, *, first: bool) -> Lease:
         """Credit on a replica of the function, waiting for one until *hold_until*; raises Rejected."""
         began: float | None = None
         while True:
@@ -140,33 +174,33 @@ class Forwarder:
             backend = choose(route.backends, self._draw())
             if backend is None:
                 raise later(503, "not-ready", "no revision of the function has been ready yet", seconds=2)
+            revision = self._traffic.revision(backend.revision)
+            revision.arrived += first
+            first = False
             if lease := self._table.take(backend.revision):
                 return lease
             remaining = hold_until - self._clock()
             if remaining <= 0:
                 raise Rejected(504, "no-replica", f"no replica within {self._limits.hold.total_seconds():g} s")
-            with self._waiting(route):
-                revision = self._traffic.revision(backend.revision)
-                revision.waiting += 1
-                try:
-                    if self._agent.holding(backend.revision) and began is None:
-                        began = self._clock()
-                    held = await self._table.acquire(backend.revision, remaining)
-                finally:
-                    revision.waiting -= 1
-                    self._agent.touch()
+            with self._waiting(route, revision):
+                if self._agent.holding(backend.revision) and began is None:
+                    began = self._clock()
+                held = await self._table.acquire(backend.revision, remaining)
             if held is not None:
                 self._note_start(held, began, reply)
                 return held
 
     @contextmanager
-    def _waiting(self, route: Route) -> Iterator[FunctionTraffic]:
+    def _waiting(self, route: Route, revision: RevisionTraffic) -> Iterator[None]:
         function = self._traffic.function(route.key)
         function.waiting += 1
+        revision.waiting += 1
         try:
-            yield function
+            yield
         finally:
             function.waiting -= 1
+            revision.waiting -= 1
+            self._agent.touch()
 
     def _note_start(self, lease: Lease, began: float | None, reply: Reply) -> None:
         if began is None:
@@ -175,27 +209,6 @@ class Forwarder:
         reply.extra.append((b"x-evoke-cold-start-ms", b"%d" % round(seconds * 1000)))
         self._traffic.function(lease.revision.function_key).cold.observe(seconds)
         self._agent.started(lease.revision, round(seconds * 1000))
-
-    @contextmanager
-    def _counted(self, lease: Lease, reply: Reply) -> Iterator[None]:
-        """Count the work on a replica; a rejection and a 5xx are failures, a client that left is neither."""
-        revision = self._traffic.revision(lease.revision)
-        began, failed = self._clock(), False
-        revision.in_flight += 1
-        revision.arrived += 1
-        if revision.in_flight == 1:
-            self._agent.touch()
-        try:
-            yield
-            failed = reply.status >= 500
-        except (Rejected, ReplicaError):
-            failed = True
-            raise
-        finally:
-            revision.in_flight -= 1
-            revision.finish(self._clock() - began, failed=failed)
-            if not revision.in_flight:
-                self._agent.touch()
 
 
 async def _whole_or_stream(request: Request) -> bytes | Once:

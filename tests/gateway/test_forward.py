@@ -78,7 +78,8 @@ def test_fifty_first_requests_are_one_want_and_all_answered(tmp_path: Path) -> N
             assert len(wants) == 2  # at once for the first, and again with the readings that tell of all fifty
             assert all(response.header(b"x-evoke-cold-start-ms") is not None for response in responses)
             assert (await here.ask()).header(b"x-evoke-cold-start-ms") is None
-            await until(lambda: here.notices)
+            await until(lambda: state.readings and state.readings.routes[0].arrived == 51)
+            assert [notice.kind for notice in here.notices] == ["activation"]
 
     run(scenario())
 
