@@ -116,6 +116,9 @@ class Readings(Frame, frozen=True, kw_only=True):
     buses: tuple[BusReading, ...] = ()
     used: dict[str, int] = {}
     """Replica id -> requests and events in flight from this agent; absent: none."""
+    stuck: tuple[str, ...] = ()
+    """Replicas that owe a reply past all deadlines, or run a handler that cannot be cancelled: their keys wait until
+    they answered or are gone, so whoever starts replicas should end them."""
 
 
 class Want(Frame, frozen=True, kw_only=True):

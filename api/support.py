@@ -1,8 +1,8 @@
 """Which substrate honours which field: one literal table, and the notes that conditions and `apply` show from it.
 
 A path names a field and everything below it; the longest path that covers a field decides. ``*`` stands for any key of
-a map, ``[]`` for any item of a list. Nothing that is set is ignored in silence: what is not honoured has its reason
-here. A test walks every type for fields without a row.
+a map, ``[]`` for any item of a list, ``[function]`` for the function's own container. Nothing that is set is ignored in
+silence: what is not honoured has its reason here. A test walks every type for fields without a row.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from api.errors import Problem
+from api.kinds.pod import FUNCTION_CONTAINER, Container
 
 _fields = cache(msgspec.structs.fields)
 """Looks its annotations up anew every time, and every plan asks for every resource."""
@@ -112,12 +113,14 @@ _FUNCTION: Mapping[str, Support] = {
     "serving.labels": BOTH,
     "serving.annotations": BOTH,
     "serving.template": kubernetes("a process has no pod"),
-    "serving.template.containers[].name": BOTH,
-    "serving.template.containers[].env": BOTH,
-    "serving.template.containers[].env[].valueFrom.configMapKeyRef": kubernetes("this machine has no ConfigMaps"),
-    "serving.template.containers[].env[].valueFrom.fieldRef": kubernetes("a process has no pod"),
-    "serving.template.containers[].env[].valueFrom.resourceFieldRef": kubernetes("a process has no pod"),
-    "serving.template.containers[].resources.limits": BOTH,
+    "serving.template.containers[function].name": BOTH,
+    "serving.template.containers[function].env": BOTH,
+    "serving.template.containers[function].env[].valueFrom.configMapKeyRef": kubernetes(
+        "this machine has no ConfigMaps"
+    ),
+    "serving.template.containers[function].env[].valueFrom.fieldRef": kubernetes("a process has no pod"),
+    "serving.template.containers[function].env[].valueFrom.resourceFieldRef": kubernetes("a process has no pod"),
+    "serving.template.containers[function].resources.limits": BOTH,
     "serving.template.terminationGracePeriodSeconds": BOTH,
     "serving.timeout": BOTH,
     "serving.hooks": later("hooks come with a later release"),
@@ -196,7 +199,7 @@ def support(kind: str, path: str) -> Support | None:
     while path not in rows:
         if not path:
             return None
-        path = path[:-2] if path.endswith("[]") else path.rpartition(".")[0]
+        path = path.rpartition("[" if path.endswith("]") else ".")[0]
     return rows[path]
 
 
@@ -225,13 +228,16 @@ def leaves(value: Any, pattern: str = "", path: str = "") -> Iterator[tuple[str,
             yield from _below(inner, f"{pattern}.*", f"{path}.{key}")
     elif isinstance(value, tuple | list):
         for index, inner in enumerate(value):
-            yield from _below(inner, f"{pattern}[]", f"{path}[{index}]")
+            item = "[function]" if isinstance(inner, Container) and inner.name == FUNCTION_CONTAINER else "[]"
+            yield from _below(inner, pattern + item, f"{path}[{index}]")
 
 
 def _below(value: Any, pattern: str, path: str) -> Iterator[tuple[str, str]]:
+    """Collections of plain values are one field; those of objects are looked into."""
     if value is None or value in ({}, ()):
         return
-    if isinstance(value, msgspec.Struct | Mapping | tuple | list):
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple | list) else ()
+    if isinstance(value, msgspec.Struct) or any(isinstance(inner, msgspec.Struct) for inner in inside):
         yield from leaves(value, pattern, path)
     else:
         yield pattern.lstrip("."), path.lstrip(".")

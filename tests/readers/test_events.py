@@ -1,0 +1,234 @@
+"""EventBus, EventSource and Trigger -> neutral model."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from api.documents import read
+from api.meta import Key, SecretKeyRef
+from api.model import Bus
+from controller.readers.events import read_bus, read_source, read_trigger
+from controller.readers.function import read_function
+from controller.readers.model import accepted_reason
+from tests.readers.worlds import BUS, SCOPE, resource, resource_of, source, trigger
+
+INPUTS = """\
+inputs:
+  readings: {eventSource: plant, event: readings}
+  alarms: {eventSource: plant, event: alarms}
+"""
+SINK = "sink: {ref: {kind: Function, name: hello}}"
+
+
+def bus(text: str) -> Bus:
+    return read_bus(resource(BUS + f"  {text}\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "options"),
+    [
+        ("{}", "nats", {}),
+        ("{nats: {}}", "nats", {}),
+        (
+            "{nats: {url: nats://n:4222, username: u, passwordFrom: {secretRef: {name: s, key: k}}, retain: 5}}",
+            "nats",
+            {"password": SecretKeyRef(name="s", key="k"), "retain": "5", "url": "nats://n:4222", "user": "u"},
+        ),
+        (
+            "{natsStreaming: {natsURL: nats://n, natsStreamingClusterID: stan, subscriptionType: queue}}",
+            "nats",
+            {},
+        ),
+        ("{kafka: {brokers: 'k:9092'}}", "kafka", {"brokers": "k:9092"}),
+        ("{mqtt: {url: tcp://m:1883}}", "mqtt", {"url": "tcp://m:1883"}),
+    ],
+)
+def test_buses(text: str, kind: str, options: dict[str, object]) -> None:
+    assert bus(text) == Bus(key=Key("team", "shared"), kind=kind, options=options)  # type: ignore[arg-type] # rows
+
+
+def test_an_mqtt_event_is_a_source_with_every_default() -> None:
+    model = source("mqtt: {readings: {topic: plant/#}}\n" + SINK)
+    (found,) = model.sources
+
+    assert (found.key, found.kind, found.bus) == (Key("team", "plant.readings"), "mqtt", Key("team", "default"))
+    assert found.subject == "team.plant.readings"
+    assert found.options == {"qos": "1", "topic": "plant/#"}
+    assert model.problems == ()
+    assert model.notes == ()
+
+
+def test_a_sink_is_a_subscription_with_its_functions_delivery() -> None:
+    model = source("mqtt: {readings: {topic: plant/#}, alarms: {topic: alarm}}\n" + SINK)
+
+    assert [(one.key.name, one.subject) for one in model.subscriptions] == [
+        ("source.plant.alarms.hello", "team.plant.alarms"),
+        ("source.plant.readings.hello", "team.plant.readings"),
+    ]
+    assert set(model.functions.values()) == {Key("team", "hello")}
+    assert model.inherit == {one.key for one in model.subscriptions}
+
+
+def test_credentials_stand_in_secrets() -> None:
+    (found,) = source(
+        "mqtt: {readings: {url: 'ssl://m:8883', topic: t, username: u, cleanSession: true, consumerID: me,"
+        " passwordFrom: {secretRef: {name: s, key: k}}}}"
+    ).sources
+
+    assert found.options == {
+        "cleanSession": "true",
+        "consumerID": "me",
+        "password": SecretKeyRef(name="s", key="k"),
+        "qos": "1",
+        "topic": "t",
+        "url": "ssl://m:8883",
+        "user": "u",
+    }
+
+
+@pytest.mark.parametrize(
+    ("schedule", "options"),
+    [
+        ("@every 2s", {"schedule": "@every 2s"}),
+        ("CRON_TZ=Europe/Berlin 0 9 * * 1-5", {"schedule": "0 9 * * 1-5", "timeZone": "Europe/Berlin"}),
+        ("*/10 * * * * *", {"schedule": "*/10 * * * * *"}),
+    ],
+)
+def test_schedules(schedule: str, options: dict[str, str]) -> None:
+    (found,) = source(f"cron: {{tick: {{schedule: '{schedule}'}}}}").sources
+
+    assert found.options == options
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kafka: {e: {brokers: 'k:9092', topic: t}}",
+        "redis: {e: {redisHost: 'r:6379'}}",
+        "nats: {e: {subject: a.b}}",
+        "http: {e: {}}",
+        "mqtt: {e: {topic: t}}\nsink: {uri: 'http://x'}",
+        "mqtt: {e: {topic: t}}\nsink: {ref: {kind: Service, name: s}}",
+    ],
+)
+def test_sources_that_do_not_run_say_so(text: str) -> None:
+    model = source(text)
+
+    assert {accepted_reason(problem) for problem in model.problems} == {"NotYet"}
+    assert model.subscriptions == ()
+
+
+def test_what_runs_goes_on_beside_what_does_not() -> None:
+    model = source("mqtt: {m: {topic: t}}\nkafka: {k: {brokers: 'k:9092', topic: t}}\n" + SINK)
+
+    assert [one.key.name for one in model.sources] == ["plant.m"]
+    assert [one.key.name for one in model.subscriptions] == ["source.plant.m.hello"]
+
+
+def test_a_subscriber_gets_a_subscription_per_input_it_asks_for() -> None:
+    model = trigger(
+        INPUTS
+        + f"""
+subscribers:
+- {SINK}
+- {{condition: alarms, {SINK}}}
+- {{condition: 'readings && event.data.celsius > 30 || alarms', {SINK.replace("hello", "other")}}}
+"""
+    )
+
+    assert [(one.key.name, one.subject, one.condition) for one in model.subscriptions] == [
+        ("trigger.hot.hello.readings", "team.plant.readings", None),
+        ("trigger.hot.hello.alarms", "team.plant.alarms", None),
+        ("trigger.hot.hello.alarms.2", "team.plant.alarms", None),
+        ("trigger.hot.other.readings", "team.plant.readings", "event.data.celsius > 30"),
+        ("trigger.hot.other.alarms", "team.plant.alarms", None),
+    ]
+    assert {one.trigger for one in model.subscriptions} == {"hot"}
+    assert all(one.group == one.key.name for one in model.subscriptions)
+    assert model.problems == ()
+
+
+def test_a_group_survives_edits_of_condition_filter_and_delivery() -> None:
+    before = trigger(INPUTS + f"subscribers: [{{condition: readings, {SINK}}}]").subscriptions[0]
+    after = trigger(
+        INPUTS + f"subscribers: [{{condition: 'readings && data.x > 1', delivery: {{retry: 1}}, {SINK}}}]"
+    ).subscriptions[0]
+
+    assert (before.key, before.group) == (after.key, after.group)
+
+
+def test_filters_keep_their_meaning() -> None:
+    text = "filter: {all: [{exact: {type: a}}, {not: {prefix: {source: b}}}, {any: [{suffix: {subject: c}}]}]}"
+    (one, *_) = trigger(INPUTS + f"subscribers: [{{{text}, {SINK}}}]").subscriptions
+
+    assert one.filter is not None
+    assert one.filter.dialect == "all"
+    assert json.loads(one.filter.argument) == [
+        {"exact": {"type": "a"}},
+        {"not": {"prefix": {"source": "b"}}},
+        {"any": [{"suffix": {"subject": "c"}}]},
+    ]
+
+
+def test_delivery_of_a_subscriber() -> None:
+    model = trigger(
+        INPUTS + f"subscribers: [{{condition: readings, deadLetterTopic: dead, delivery: {{timeout: 5s}}, {SINK}}}]"
+    )
+    (one,) = model.subscriptions
+
+    assert (one.delivery.timeout, one.delivery.dead_letter) == (timedelta(seconds=5), "dead")
+    assert model.inherit == frozenset()
+
+
+REFUSED = {
+    "correlation": ("condition: 'readings && alarms'", "NotYet", "condition"),
+    "negation": ("condition: '!readings'", "NotYet", "condition"),
+    "syntax": ("condition: 'data.x <'", "Invalid", "condition"),
+    "unknown name": ("condition: 'reading'", "Invalid", "condition"),
+    "regular expression": ("condition: 'data.x.matches(\"(a+)+$\")'", "Invalid", "condition"),
+    "sql": ("filter: {sql: \"type = 'a'\"}", "NotYet", "filter.sql"),
+}
+
+
+@pytest.mark.parametrize(("text", "reason", "path"), REFUSED.values(), ids=REFUSED)
+def test_subscribers_that_cannot_be_served_say_why(text: str, reason: str, path: str) -> None:
+    model = trigger(INPUTS + f"subscribers: [{{{text}, {SINK}}}]")
+
+    assert {(accepted_reason(problem), problem.path) for problem in model.problems} == {
+        (reason, f"spec.subscribers[0].{path}")
+    }
+    assert model.subscriptions == ()
+
+
+def test_publishing_on_without_a_function_is_not_yet() -> None:
+    model = trigger(INPUTS + "subscribers: [{topic: next}]")
+
+    assert [(problem.code, problem.path) for problem in model.problems] == [("NotYet", "spec.subscribers[0].topic")]
+
+
+def test_an_unknown_event_is_named() -> None:
+    model = trigger(f"inputs: {{x: {{eventSource: plant, event: nothing}}}}\nsubscribers: [{{{SINK}}}]")
+
+    assert [problem.path for problem in model.problems] == ["spec.inputs.x"]
+    assert "no event `nothing` of an EventSource `plant`" in model.problems[0].message
+
+
+SAMPLES = sorted((Path(__file__).parent.parent.parent / "samples").glob("*/*.yaml"))
+
+
+@pytest.mark.parametrize("file", SAMPLES, ids=lambda file: file.parent.name)
+def test_samples_are_honoured_whole(file: Path) -> None:
+    found = [resource_of(document) for document in read([file], namespace="team")]
+    sources = frozenset(
+        one.key.name for given in found if given.kind == "EventSource" for one in read_source(given, SCOPE).sources
+    )
+    scope = type(SCOPE)(namespace="team", sources=sources, capabilities=SCOPE.capabilities)
+    readers = {"Function": read_function, "EventSource": read_source, "Trigger": read_trigger}
+    models = [readers[given.kind](given, scope) for given in found if given.kind in readers]  # type: ignore[operator] # readers differ in what they answer
+
+    assert [model.problems for model in models if model.problems] == []
+    assert [model.notes for model in models if model.notes] == []
