@@ -137,7 +137,8 @@ class SqliteStore:
         """One resource, or NotFound."""
         stored = self._get(kind, key)
         if stored is None:
-            raise NotFound(f"{ResourceRef(kind, *msgspec.structs.astuple(key))} is not in namespace {key.namespace}")
+            name = ResourceRef(kind, key.namespace, key.name)
+            raise NotFound(f"{name} is not in namespace {key.namespace}", code="E194")
         return stored
 
     def apply(

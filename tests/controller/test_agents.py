@@ -1,0 +1,52 @@
+"""What agents report, as the planner sees it."""
+
+import msgspec
+
+from api.actions import Observed
+from api.frames import BusReading, Readings, SourceReading, TriggerReading
+from api.meta import Key, RevisionKey
+from controller.agents import facts
+
+
+class Agent(msgspec.Struct):
+    role: str
+    readings: Readings | None
+
+
+BUS, SOURCE, TRIGGER = Key("d", "default"), Key("d", "es.one"), Key("d", "t")
+REVISION = RevisionKey("d", "f", "00001")
+
+
+def reading(**fields):
+    return Readings(boot_id="b", seq=1, **fields)
+
+
+def test_one_complaint_outweighs_silence_and_nothing_read_is_absent():
+    agents = {
+        "proxy-0": Agent("proxy", reading(buses=(BusReading(bus=BUS, connected=True),))),
+        "proxy-1": Agent("proxy", reading(buses=(BusReading(bus=BUS, reason="AuthFailed", message="no"),))),
+        "gateway-0": Agent("gateway", None),
+    }
+
+    found = facts(agents)
+
+    assert found["agents"] == {"proxy-0": "proxy", "proxy-1": "proxy", "gateway-0": "gateway"}
+    assert found["buses"] == {"d/default": "AuthFailed: no"}
+    assert found["sources"] == found["subscriptions"] == {}
+    assert Observed(**found).agents["gateway-0"] == "gateway"
+
+
+def test_subscriptions_and_sources_speak_in_reasons():
+    triggers = (TriggerReading(subscription=TRIGGER, revision=REVISION, condition="BusUnreachable", last_error="x"),)
+    sources = (SourceReading(source=SOURCE, connected=False, message="refused"),)
+
+    found = facts({"proxy-0": Agent("proxy", reading(triggers=triggers, sources=sources))})
+
+    assert found["subscriptions"] == {"d/t": "BusUnreachable: x"}
+    assert found["sources"] == {"d/es.one": "Unreachable: refused"}
+
+
+def test_an_owned_subscription_has_no_word():
+    triggers = (TriggerReading(subscription=TRIGGER, revision=REVISION),)
+
+    assert facts({"p": Agent("proxy", reading(triggers=triggers))})["subscriptions"] == {"d/t": ""}
