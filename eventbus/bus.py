@@ -203,7 +203,8 @@ class EventBus(Protocol):
     async def trim(self, subjects: Mapping[str, Collection[Subscription]]) -> None:
         """Drop what every subscription of a subject has passed, but for the newest few (bus option ``retain``).
 
-        A subject with a subscription that was never opened is left alone.
+        A subject with a subscription that was never opened is left alone. One that is not named, or named without
+        subscriptions, is read by nobody: it is emptied only when it is half full, so that it never refuses an output.
         """
         ...
 

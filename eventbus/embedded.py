@@ -128,11 +128,17 @@ mqtt {{
 accounts {{
   PLATFORM {{
     jetstream: enabled
-    users: [{{user: {json.dumps(settings.user)}, password: {json.dumps(settings.password)}}}]
+    users: [{{
+      user: {json.dumps(settings.user)}, password: {json.dumps(settings.password)}
+      allowed_connection_types: ["STANDARD"]
+    }}]
   }}
   DEVICES {{
     jetstream: enabled
-    users: [{{user: {GUEST}, password: "", allowed_connection_types: ["MQTT"]}}]
+    users: [{{
+      user: {GUEST}, password: "", allowed_connection_types: ["MQTT"]
+      permissions: {{publish: {{deny: ["$JS.>", "$KV.>", "$MQTT.>", "$SYS.>"]}}}}
+    }}]
   }}
 }}
 """

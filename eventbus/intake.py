@@ -28,8 +28,8 @@ FRESH = 4.0
 RENEW = 2.0
 TICK = 1.0
 """Seconds between two writes of the done map, at the least."""
-EXPIRES = 30
-HEARTBEAT = 5
+EXPIRES = 30.0
+HEARTBEAT = 5.0
 SILENCE = 12.0
 """Seconds without message or heartbeat while a pull is out: the broker has forgotten the pull."""
 PULL_BYTES = 8 << 20
@@ -130,8 +130,8 @@ class JetStreamIntake:
         pull = {
             "batch": batch,
             "max_bytes": PULL_BYTES,
-            "expires": EXPIRES * NANOSECONDS,
-            "idle_heartbeat": HEARTBEAT * NANOSECONDS,
+            "expires": int(EXPIRES * NANOSECONDS),
+            "idle_heartbeat": int(HEARTBEAT * NANOSECONDS),
         }
         name = self._membership.consumer(self.epoch)
         self._heard = time.monotonic()

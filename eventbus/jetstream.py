@@ -69,6 +69,7 @@ class StreamState(msgspec.Struct):
     bytes: int = 0
     first_seq: int = 0
     last_seq: int = 0
+    consumer_count: int = 0
     subjects: dict[str, int] = {}
 
 

@@ -9,7 +9,8 @@ from datetime import datetime
 
 from api.meta import Key
 from api.model import Bus, Option, Subscription
-from eventbus import cloudevents, subjects
+from eventbus import cloudevents
+from eventbus import subjects as topics
 from eventbus.bus import DeadLetter, Deliver, Incoming, Lost
 from eventbus.errors import BusFull, LagUnknown, Refused, TooLarge, Unreachable
 from eventbus.intake import JetStreamIntake
@@ -40,7 +41,7 @@ TOO_LARGE = 10054
 class _Topic:
     """One topic's stream, with what we know about its size."""
 
-    def __init__(self, names: subjects.Topic, max_bytes: int, used: int) -> None:
+    def __init__(self, names: topics.Topic, max_bytes: int, used: int) -> None:
         self.names, self.max_bytes, self.used = names, max_bytes, used
         self.read_at = time.monotonic()
         self.reading: asyncio.Task[None] | None = None
@@ -86,7 +87,7 @@ class JetStreamBus:
         """The topic's stream, made when it is first used here."""
         async with self._making.setdefault(subject, asyncio.Lock()):
             if subject not in self._topics:
-                names = subjects.topic(self.key, subject)
+                names = topics.topic(self.key, subject)
                 info = await self._js.ensure_stream({
                     "name": names.stream,
                     "subjects": [names.subjects],
@@ -147,7 +148,7 @@ class JetStreamBus:
             topic.reading = None
 
     def _membership(self, subscription: Subscription) -> Membership:
-        return Membership(self._records, subjects.topic(self.key, subscription.subject), subscription)
+        return Membership(self._records, topics.topic(self.key, subscription.subject), subscription)
 
     async def open(self, subscription: Subscription, *, worker: str, deliver: Deliver, lost: Lost) -> JetStreamIntake:
         await self._topic(subscription.subject)
@@ -178,30 +179,42 @@ class JetStreamBus:
 
     async def replay(self, letter: DeadLetter) -> None:
         topic = await self._topic(letter.subject)
-        subject = topic.names.replay(subjects.member(letter.group, letter.subject))
+        subject = topic.names.replay(topics.member(letter.group, letter.subject))
         stamp = f"replay {topic.names.stream} {letter.subscription} {letter.id} {letter.at.timestamp()}"
         ack = await self._publisher.publish(subject, letter.payload, {MESSAGE_ID: stamp.replace(" ", "/")})
         if ack.error is not None:
             raise _refusal(ack, letter.subject)
         await self._letters.delete(letter, topic.names.stream)
 
-    async def trim(self, subjects_: Mapping[str, Collection[Subscription]]) -> None:
-        for subject, subscriptions in subjects_.items():
+    async def trim(self, subjects: Mapping[str, Collection[Subscription]]) -> None:
+        named = {}
+        for subject, subscriptions in subjects.items():
+            names = topics.topic(self.key, subject)
+            named[names.stream] = True
             found = [await self._membership(subscription).current() for subscription in subscriptions]
-            if any(progress is None for progress in found):
-                continue
-            names = subjects.topic(self.key, subject)
-            try:
-                state = (await self._js.stream_info(names.stream)).state
-            except ApiError as error:
-                if error.number == NO_STREAM:
-                    continue
-                raise
-            floor = min((progress[0].floor for progress in found if progress), default=state.last_seq)
-            spare = state.bytes < self._max_bytes // 2  # history gives way to what is still to come
-            below = min(floor, state.last_seq - self._retain if spare else floor) + 1
-            if below > state.first_seq:
-                await self._js.purge(names.stream, below=below)
+            if all(progress is not None for progress in found):
+                floors = [progress[0].floor for progress in found if progress]
+                await self._shorten(names.stream, min(floors) if floors else None)
+        for stream in await self._js.stream_names(topics.all_subjects(self.key)):
+            if stream not in named:
+                await self._shorten(stream, None)
+
+    async def _shorten(self, stream: str, floor: int | None) -> None:
+        """Drop what lies up to *floor*; without one nobody reads the topic, and only its size counts."""
+        try:
+            state = (await self._js.stream_info(stream)).state
+        except ApiError as error:
+            if error.number == NO_STREAM:
+                return
+            raise
+        spare = state.bytes < self._max_bytes // 2
+        if floor is None and (spare or state.consumer_count):
+            return
+        kept = self._retain if spare else 0  # history gives way to what is still to come
+        passed = state.last_seq if floor is None else floor
+        below = min(passed, state.last_seq - kept) + 1
+        if below > state.first_seq:
+            await self._js.purge(stream, below=below)
 
     async def close(self) -> None:
         for intake in self._intakes:

@@ -284,12 +284,13 @@ class MemoryBus:
             del self.letters[where]
 
     async def trim(self, subjects: Mapping[str, Collection[Subscription]]) -> None:
-        for subject, subscriptions in subjects.items():
-            topic = self._topic(subject)
-            marks = [member.mark if (member := self._member(s)) else None for s in subscriptions]
-            if all(mark is not None for mark in marks):
-                floor = min((mark.floor for mark in marks if mark), default=topic.last)
-                topic.drop(min(floor, topic.last - self._retain))
+        for subject, topic in self._topics.items():
+            members = [self._member(subscription) for subscription in subjects.get(subject, ())]
+            marks = [member.mark if member else None for member in members]
+            if marks and all(marks):
+                topic.drop(min(*(mark.floor for mark in marks if mark), topic.last - self._retain))
+            elif not marks and topic.size > self._max_bytes // 2:
+                topic.drop(topic.last)
 
     async def close(self) -> None:
         self.connected = False

@@ -84,6 +84,11 @@ def all_topics(bus: Key) -> str:
     return f"ev.{bus_token(bus)}.*.*.*.*"
 
 
+def all_subjects(bus: Key) -> str:
+    """Every stream of a bus has one that this matches."""
+    return f"ev.{bus_token(bus)}.>"
+
+
 def member(group: str, subject: str) -> str:
     """Who shares one floor: a group on a topic. The same group name on another topic is another floor."""
     return token(f"{group} {subject}")

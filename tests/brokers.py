@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -62,6 +63,15 @@ class Nats:
         """End it with *how* and start it again on the same data and ports."""
         self._end(how)
         self.start()
+
+    def freeze(self) -> None:
+        """Let it answer nothing until thaw(); returns once it stands still."""
+        os.kill(self.pid, signal.SIGSTOP)
+        while Path(f"/proc/{self.pid}/stat").read_text().split()[2] != "T":
+            time.sleep(0.001)  # a signal is taken in its own time, and nothing tells when
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
 
     def _end(self, how: signal.Signals) -> None:
         if self._process is not None:

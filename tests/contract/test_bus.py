@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
-import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -480,6 +478,23 @@ def test_trim_drops_only_what_all_have_passed(broker: Broker) -> None:
     broker.run(test)
 
 
+def test_a_topic_that_nobody_reads_never_stays_full(broker: Broker) -> None:
+    broker.options["maxBytes"] = str(100_000)
+
+    async def test(bus: EventBus) -> None:
+        await fill(bus, 3, subject="small")
+        await fill_up(bus, output=True)
+        await bus.trim({})
+        await fill_up(bus, output=True)
+        await bus.trim({"topic": []})
+        await bus.publish("topic", event(0), output=True)
+        owner = await Owner.open(bus, broker.subscription("small"))
+
+        assert ids(await owner.take(3)) == [0, 1, 2]
+
+    broker.run(test)
+
+
 def test_lag_is_exact_and_never_guessed(broker: Broker) -> None:
     async def test(bus: EventBus) -> None:
         subscription = broker.subscription()
@@ -689,12 +704,12 @@ def test_publishing_to_a_silent_broker_ends_within_the_deadline(real: Broker, se
     async def test(bus: EventBus) -> None:
         bus._publisher._deadline = 0.3  # type: ignore[attr-defined]  # nine seconds are long for a test
         await bus.publish("topic", event(0))
-        os.kill(server.pid, signal.SIGSTOP)
+        server.freeze()
         try:
             with pytest.raises(Unreachable, match="did not acknowledge"):
                 await bus.publish("topic", event(1))
         finally:
-            os.kill(server.pid, signal.SIGCONT)
+            server.thaw()
         await bus.publish("topic", event(2))
 
     real.run(test)
@@ -731,6 +746,45 @@ def test_two_takers_at_once_leave_one_owner(real: Broker) -> None:
 
         assert ids(await winner.take(5)) == list(range(5))
         assert winner.lost == []
+
+    real.run(test)
+
+
+@pytest.mark.broker
+def test_a_pull_that_expired_is_asked_again(real: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "EXPIRES", 0.5)
+    monkeypatch.setattr(intake, "HEARTBEAT", 0.2)
+
+    async def test(bus: EventBus) -> None:
+        owner = await Owner.open(bus, real.subscription())
+        owner.intake.request(10)
+        await asyncio.sleep(1.2)  # two pulls' life
+        await fill(bus, 4)
+        await owner.wait(lambda: len(owner.events) == 4)
+
+        assert owner.intake.outstanding() == 6
+
+    real.run(test)
+
+
+@pytest.mark.broker
+def test_a_consumer_deleted_by_hand_is_made_again(real: Broker) -> None:
+    async def test(bus: EventBus) -> None:
+        subscription = real.subscription()
+        owner = await Owner.open(bus, subscription)
+        await fill(bus, 6)
+        events = await owner.take(3)
+        await owner.intake.commit(0, events[0].seq, [])
+        owner.intake.request(10)
+        await owner.wait(lambda: len(owner.events) == 6)
+        held = owner.intake
+        await held._js.delete_consumer(held._stream, held._membership.consumer(held.epoch))  # type: ignore[attr-defined]  # as an operator would
+        await fill(bus, 2, first=6)
+        await owner.wait(lambda: len(owner.events) == 8)
+        await owner.intake.commit(0, owner.events[6].seq, [])
+
+        assert ids(owner.events) == list(range(8))
+        assert await settled(bus, subscription, 1) == 1
 
     real.run(test)
 

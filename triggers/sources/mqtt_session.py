@@ -76,7 +76,7 @@ class Arrival(msgspec.Struct, frozen=True):
 
 
 def read_options(key: Key, options: Mapping[str, str]) -> SessionOptions:
-    """Read a source's options; raises BadSource."""
+    """Read a source's options; credentials stand in the url, nowhere else. Raises BadSource."""
     url, topic = options.get("url", ""), options.get("topic", "")
     if not topic:
         raise BadSource(f"event source {key} needs a topic")
@@ -95,8 +95,8 @@ def read_options(key: Key, options: Mapping[str, str]) -> SessionOptions:
         secure=secure,
         topic=topic,
         client_id=options.get("consumerID") or _client_id(key),
-        user=unquote(parts.username) if parts.username else options.get("user"),
-        password=unquote(parts.password) if parts.password else options.get("password"),
+        user=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
         qos=int(qos),
         clean=options.get("cleanSession", "").lower() == "true",
         version=5 if options.get("version") == "5" else 4,
