@@ -117,8 +117,8 @@ class Readings(Frame, frozen=True, kw_only=True):
     used: dict[str, int] = {}
     """Replica id -> requests and events in flight from this agent; absent: none."""
     stuck: tuple[str, ...] = ()
-    """Replicas that owe a reply past all deadlines, or run a handler that cannot be cancelled: their keys wait until
-    they answered or are gone, so whoever starts replicas should end them."""
+    """Replicas whose handler is past its deadline and may still run, in a thread that nobody can cancel. The keys of its
+    events wait until it is gone, so whoever starts replicas should end it."""
 
 
 class Want(Frame, frozen=True, kw_only=True):

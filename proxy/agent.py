@@ -70,6 +70,7 @@ class ProxyAgent:
                 sources=self.sources.readings(),
                 buses=self.buses.readings(),
                 used=dict(self._wiring.table.used()),
+                stuck=tuple(self._wiring.stuck),
             )
         )
 

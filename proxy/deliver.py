@@ -10,19 +10,29 @@ from api.meta import RevisionKey
 from proxy.batching import HandlerTime
 from proxy.hold import Hold
 from proxy.lanes import Entry
-from proxy.outcomes import Outcome
-from proxy.post import MARGIN, Poster
+from proxy.outcomes import DOUBTFUL, REFUSED, Outcome
+from proxy.post import Poster
 from proxy.settle import Settler
 from proxy.suspects import Suspects
 from proxy.window import Window
 from proxy.wiring import Wiring
 from replicas.table import Lease
 
+BUSY = 0.1
+"""Seconds for which a replica without room is left alone where there are others."""
+BREATH = 0.02
+"""Seconds for which the only replica, having no room, is left alone."""
+
 
 class Outflow:
-    def __init__(self, hold: Hold, wiring: Wiring, settler: Settler, fenced: Callable[[str], None]) -> None:
+    def __init__(
+        self, hold: Hold, wiring: Wiring, settler: Settler, fenced: Callable[[str], None], again: Callable[[], None]
+    ) -> None:
         self._hold, self._wiring, self._settler = hold, wiring, settler
         self._fenced = fenced
+        self._again = again
+        """Looks for something to start."""
+        self._rest_until = 0.0
         self._poster = Poster(wiring.http, hold.subscription, hold.intake.epoch)
         self._suspects = Suspects(wiring)
         self.times: dict[RevisionKey, HandlerTime] = {}
@@ -35,7 +45,7 @@ class Outflow:
     def turn(self, events: int, size: int) -> tuple[int, int]:
         """Start up to about *events* and *size* bytes; answers what was started."""
         hold = self._hold
-        if hold.over or not hold.intake.fresh:
+        if hold.over or not hold.intake.fresh or self._wiring.clock() < self._rest_until:
             return 0, 0
         started = started_bytes = 0
         for window in hold.windows.values():
@@ -105,40 +115,52 @@ class Outflow:
             raise
         elapsed = wiring.clock() - began
         kinds = {outcome.kind for outcome in outcomes}
-        if "unknown" in kinds:
-            self._doubt(window, route, lease, batch, outcomes, began)
-            return
-        if kinds == {"not-started"}:
-            wiring.table.strike(endpoint.replica)
-        else:
+        if kinds != {"not-started"}:
             self._time(route).add(elapsed, len(batch), in_flight)
+        else:
+            self._avoid(route, endpoint, outcomes[0])
+        if kinds & DOUBTFUL:
+            self._doubt(window, route, lease, list(zip(batch, outcomes, strict=True)), began)
+            return
         self._settler.settle(window, batch, outcomes, route)
         lease.release()  # last: its callbacks look for the next batch
         if "fenced" in kinds:
             self._fenced("a replica has seen a newer epoch")
+
+    def _avoid(self, route: RevisionKey, endpoint: Endpoint, outcome: Outcome) -> None:
+        """The replica took nothing: go elsewhere, or give it a moment."""
+        table = self._wiring.table
+        if outcome is REFUSED:
+            table.strike(endpoint.replica)
+        elif len(table.ready(route)) > 1:
+            table.strike(endpoint.replica, BUSY)
+        else:
+            self._rest_until = self._wiring.clock() + BREATH
+            asyncio.get_running_loop().call_later(BREATH, self._again)
 
     def _doubt(
         self,
         window: Window,
         route: RevisionKey,
         lease: Lease,
-        batch: Sequence[Entry],
-        outcomes: Sequence[Outcome],
+        results: Sequence[tuple[Entry, Outcome]],
         began: float,
     ) -> None:
-        """Keep keys and credit until the replica cannot be running the batch any more."""
-        for entry in batch:
+        """Keep keys and credit of what may still run until it cannot; settle the rest."""
+        sure = [result for result in results if result[1].kind not in DOUBTFUL]
+        doubtful = [result for result in results if result[1].kind in DOUBTFUL]
+        if sure:
+            self._settler.settle(window, [entry for entry, _ in sure], [outcome for _, outcome in sure], route)
+        for entry, _ in doubtful:
             window.lose(entry)
 
         def confirmed() -> None:
-            self._settler.settle(window, batch, outcomes, route)
+            entries = [entry for entry, _ in doubtful]
+            self._settler.settle(window, entries, [outcome for _, outcome in doubtful], route)
             lease.release()
 
-        deadline = began + self._hold.subscription.delivery.timeout.total_seconds() + MARGIN
-        self._suspects.watch(lease.endpoint, batch, deadline, confirmed)
-
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        return tuple(endpoint for route in self._hold.revisions for endpoint in self._wiring.table.ready(route))
+        deadline = began + self._hold.subscription.delivery.timeout.total_seconds()
+        self._suspects.watch(lease.endpoint, deadline, confirmed)
 
     async def finish(self, seconds: float) -> None:
         """Wait for POSTs in flight and replicas in doubt, at most *seconds*."""

@@ -15,9 +15,11 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from api.delivery import DeliveryPolicy
+from functions_framework.replies import STILL_RUNNING
 
-Kind = Literal["done", "failed", "rejected", "unroutable", "not-started", "fenced", "unclear", "unknown"]
-"""*unclear*: the answer to a batch does not say which entry failed. *unknown*: no answer."""
+Kind = Literal["done", "failed", "rejected", "unroutable", "not-started", "fenced", "unclear", "running", "unknown"]
+"""*unclear*: the answer to a batch does not say which entry failed. *running*: failed for lack of time, and the handler
+may still run. *unknown*: no answer."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -31,6 +33,9 @@ class Outcome(msgspec.Struct, frozen=True):
 
 DONE = Outcome("done")
 NOT_STARTED = Outcome("not-started")
+REFUSED = Outcome("not-started", "the replica does not listen")
+DOUBTFUL = frozenset({"running", "unknown"})
+"""Kinds that are judged only once the replica confirmed or is gone."""
 FENCED = Outcome("fenced", "a newer owner delivers this subscription")
 
 
@@ -71,6 +76,8 @@ def of_reply(reply: Reply) -> Outcome:
     if reply.status == "DROP":
         return Outcome("rejected", error or "rejected by the handler")
     after = None if reply.after_ms is None else timedelta(milliseconds=max(0.0, reply.after_ms))
+    if reply.reason == STILL_RUNNING:
+        return Outcome("running", str(reply.error or "timed out"))
     known = reply.status == "RETRY"
     return Outcome("failed", error or ("retry asked by the handler" if known else f"status {reply.status}"), after)
 
@@ -154,8 +161,8 @@ RELEASE = Release()
 def judge(policy: DeliveryPolicy, outcome: Outcome, *, attempts: int, alone: bool, spread: float) -> Verdict:
     """What follows from *outcome* of an event with so many failed *attempts* before; *spread* in -1..1 is random.
 
-    An unknown outcome is judged only after its replica confirmed or is gone; it is charged only to an event that was
-    *alone* in its POST.
+    A doubtful outcome is judged only after its replica confirmed or is gone; no answer at all is charged only to an
+    event that was *alone* in its POST.
     """
     match outcome.kind:
         case "done":

@@ -165,7 +165,7 @@ class Owner:
         self._commits = Commits(hold)
         self._settler = Settler(hold, bus, wiring, self._commits, self._stir.set)
         self._inflow = Inflow(hold, wiring, self._settler, self._arrived)
-        self._outflow = Outflow(hold, wiring, self._settler, self._lost)
+        self._outflow = Outflow(hold, wiring, self._settler, self._lost, self.poke)
         self.hold, self._failure, self._condition = hold, "", ""
         try:
             while not (hold.over or self._stopping):

@@ -14,13 +14,13 @@ import msgspec
 from api.frames import Endpoint
 from api.model import Subscription
 from proxy.lanes import Entry
-from proxy.outcomes import NOT_STARTED, Outcome, of_bulk, of_single
+from proxy.outcomes import REFUSED, Outcome, of_bulk, of_single
 from replicas.errors import BrokenReply, ConnectFailed, ReplyTimeout
 from replicas.http import HttpClient
 
 MAX_REPLY = 1 << 20
-MARGIN = 1.0
-"""Seconds past the deadline for which the reply is awaited: the framework cancels at the deadline and says so."""
+MARGIN = 3.0
+"""Seconds past the deadline for which the reply is awaited: the framework cancels then, and waits a second for it."""
 
 Header = tuple[bytes, bytes]
 _quote = msgspec.json.Encoder().encode
@@ -60,7 +60,7 @@ class Poster:
             )
             reply = await response.read(MAX_REPLY)
         except ConnectFailed:
-            return [NOT_STARTED] * len(batch)
+            return [REFUSED] * len(batch)
         except ReplyTimeout:
             return [Outcome("unknown", f"timed out after {self._seconds:g} s")] * len(batch)
         except BrokenReply:

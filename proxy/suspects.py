@@ -8,10 +8,9 @@ answers keeps its events until the attempt's deadline and the grace after it, in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from api.frames import Endpoint
-from proxy.lanes import Entry
 from proxy.wiring import Wiring
 from replicas.errors import ConnectFailed, ReplicaError
 
@@ -28,15 +27,27 @@ class Suspects:
         self._wiring = wiring
         self.watches: set[asyncio.Task[None]] = set()
 
-    def watch(self, endpoint: Endpoint, batch: Sequence[Entry], deadline: float, confirmed: Callable[[], None]) -> None:
-        """Call *confirmed* once the replica cannot be running *batch* any more; *deadline* is monotonic."""
-        task = asyncio.get_running_loop().create_task(self._watch(endpoint, deadline, confirmed), name=f"watch {batch}")
+    def watch(self, endpoint: Endpoint, deadline: float, confirmed: Callable[[], None]) -> None:
+        """Call *confirmed* once the replica cannot be running what it was sent; *deadline* is monotonic."""
+        task = asyncio.get_running_loop().create_task(
+            self._watch(endpoint, deadline, confirmed), name=f"watch {endpoint.replica}"
+        )
         self.watches.add(task)
         task.add_done_callback(self.watches.discard)
 
     async def _watch(self, endpoint: Endpoint, deadline: float, confirmed: Callable[[], None]) -> None:
-        while self._wiring.clock() < deadline + GRACE and not await self._gone(endpoint):  # noqa: ASYNC110 - another process
+        stuck = self._wiring.stuck
+        late = False
+        while self._wiring.clock() < deadline + GRACE and not await self._gone(endpoint):
+            if not late and self._wiring.clock() >= deadline:
+                late = True
+                stuck[endpoint.replica] += 1
+                self._wiring.changed()
             await asyncio.sleep(PROBE_EVERY)
+        if late:
+            stuck[endpoint.replica] -= 1
+            if not stuck[endpoint.replica]:
+                del stuck[endpoint.replica]
         confirmed()
 
     async def _gone(self, endpoint: Endpoint) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -28,6 +29,8 @@ class Wiring:
     send: Callable[[Frame], object]
     """Frame up the control stream; dropped while there is none, for everything that matters is sent again."""
     turns: Turns = field(default_factory=Turns)
+    stuck: Counter[str] = field(default_factory=Counter)
+    """Replicas whose handler is past its deadline and may still run."""
     changed: Callable[[], None] = _nothing
     """Some reading changed in a way that somebody waits for."""
     clock: Callable[[], float] = time.monotonic
