@@ -9,7 +9,8 @@ from api.actions import Observed, SetReplicas
 from api.meta import RevisionKey
 from api.model import Snapshot
 from controller.explanation import Explanation
-from controller.scaling import Agent, Fleet, Memory, scale
+from controller.scaling import Memory, scale
+from controller.sight import Agent, Fleet
 
 
 class Scaler:

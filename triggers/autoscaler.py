@@ -154,7 +154,7 @@ def _shrink(policy: ScalePolicy, load: Load, history: History, now: float, limit
     wait = timedelta(seconds=PACE) if allowed > target else None
     return Decision(
         replicas=allowed,
-        because=f"idle for {idle_for:.0f} s" if target == 0 else f"{target} carry the load",
+        because=f"idle for {idle_for:.0f} s" if target == 0 else f"{target} {'is' if target == 1 else 'are'} enough",
         limiter="draining" if allowed > target else "none",
         next_change=wait if wait or not target else _until_zero(policy, history, now),
         history=history,

@@ -14,7 +14,8 @@ from api.meta import Key, RevisionKey
 from api.model import Backend, Replica, Route, Snapshot, Subscription
 from api.scaling import Authority, ScalePolicy
 from controller.explanation import duration
-from controller.scaling import Fleet, Memory, Scaled, drain, scale
+from controller.scaling import Memory, Scaled, drain, scale
+from controller.sight import Fleet
 
 OLD, NEW = (RevisionKey("default", "f", number) for number in ("00001", "00002"))
 SUB = Key("default", "f.topic")

@@ -8,7 +8,8 @@ from random import Random
 from api.actions import RevisionState, SetReplicas
 from api.model import Backend, Snapshot
 from api.scaling import ScalePolicy
-from controller.scaling import Fleet, Memory, scale
+from controller.scaling import Memory, scale
+from controller.sight import Fleet
 from tests.simulation.clock import Clock
 from tests.simulation.delivery import EPOCH, REVISION, Conditions, Gateway, Instance, Proxy, subscription
 
