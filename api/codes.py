@@ -56,6 +56,7 @@ CODES: Mapping[str, str] = {
     "E195": "The command failed; the message says why.",
     "E196": "It did not happen within the time given.",
     "E197": "It came to a state that will not become ready.",
+    "E198": "A defect of Evoke itself; EVOKE_DEBUG=1 shows where.",
     "E199": "This release does not have it.",
 }
 """Code -> meaning, one line."""
