@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -14,6 +15,8 @@ from gateway.traffic import Traffic
 from replicas.table import ReplicaTable
 
 INTERVAL = timedelta(seconds=1)
+SETTLED = 1.0
+"""Seconds after which a controller that sent no snapshot has none."""
 COALESCE = 0.1
 """Seconds in which changes of load are gathered into one Readings; a Want never waits."""
 
@@ -40,13 +43,21 @@ class GatewayAgent:
         self._activating: set[RevisionKey] = set()
         self._soon: asyncio.TimerHandle | None = None
         self._seq = 0
+        self._known = asyncio.Event()
         self.router = Router()
         table.subscribe(self._on_table)
 
     @property
     def configured(self) -> bool:
-        """Whether any snapshot was ever received, from the controller or the cache."""
-        return bool(self._snapshots)
+        """Whether what is served is known: a snapshot came, or a controller was heard that has none."""
+        return self._known.is_set()
+
+    async def wait_configured(self, seconds: float) -> bool:
+        """Whether it is configured within *seconds*: a gateway that has just started soon is."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._known.wait()
+        return self.configured
 
     @property
     def snapshots(self) -> dict[str, Snapshot]:
@@ -110,6 +121,7 @@ class GatewayAgent:
         for gone in self._revisions - revisions:
             self._table.dismiss(gone)
         self._revisions = revisions
+        self._known.set()
 
     def on_assign(self, assign: Assign) -> None:
         """A gateway owns no subscription."""
@@ -152,6 +164,7 @@ class GatewayAgent:
 
     def on_connected(self) -> None:
         self.report()
+        asyncio.get_running_loop().call_later(SETTLED, self._known.set)
 
     def on_disconnected(self) -> None:
         closes, self._closes = self._closes, {}

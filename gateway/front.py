@@ -14,6 +14,8 @@ from gateway.routes import normal_path
 from gateway.traffic import Traffic
 
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
+STARTING = 5.0
+"""Seconds for which a request is held while the gateway has not heard what it serves."""
 OWN = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
@@ -35,14 +37,14 @@ class Front:
             if path in OWN and not self._agent.router.claims(head.host.decode("ascii")):
                 self._own(path, head.method, reply)
                 return
-            if not self._agent.configured:
+            if not self._agent.configured and not await self._agent.wait_configured(STARTING):
                 raise later(503, "starting", "the gateway has not heard of any function yet")
             found = self._agent.router.resolve(head.host.decode("ascii"), path, head.method)
         except Rejected:
             self._traffic.rejected += 1
             raise
         if found.mode == "async-function":
-            await self._invocations.accept(request, reply, found)
+            await self._invocations.accept(request, reply, found, request_id)
             self._traffic.function(found.route.key).queued += 1
         else:
             await self._forwarder.forward(request, reply, found, request_id)

@@ -83,7 +83,7 @@ class Invocations:
     def __init__(self, buses: Buses, snapshots: Mapping[str, Snapshot], limits: Limits) -> None:
         self._buses, self._snapshots, self._limits = buses, snapshots, limits
 
-    async def accept(self, request: Request, reply: Reply, found: Found) -> None:
+    async def accept(self, request: Request, reply: Reply, found: Found, request_id: bytes) -> None:
         """Answer 202 with ``X-Call-Id`` once the bus has stored the call; raises Rejected when it did not."""
         if request.head.header(b"x-callback-url") is not None:
             raise Rejected(
@@ -93,7 +93,7 @@ class Invocations:
         body = await self._read(request)
         function = found.route.key
         source = SOURCE.format(namespace=function.namespace, name=function.name)
-        payload = _event(source, call.decode(), request, found, body)
+        payload = _event(source, call.decode(), request, found, request_id, body)
         try:
             bus = await self._buses.get(self._snapshots[function.namespace])
             await bus.publish(subject(function), payload, dedupe=_dedupe(source, call))
@@ -117,7 +117,7 @@ class Invocations:
         return b"".join(parts)
 
 
-def _event(source: str, call: str, request: Request, found: Found, body: bytes) -> bytes:
+def _event(source: str, call: str, request: Request, found: Found, request_id: bytes, body: bytes) -> bytes:
     headers, _ = from_client(request.head.headers)
     kept = [(name, value) for name, value in headers if name not in {b"host", b"content-length"}]
     event = event_of(
@@ -125,7 +125,7 @@ def _event(source: str, call: str, request: Request, found: Found, body: bytes) 
         source=source,
         method=request.head.method,
         target=found.path + request.head.query.decode("ascii"),
-        headers=[*kept, (b"x-call-id", call.encode())],
+        headers=[*kept, (b"x-call-id", call.encode()), (b"x-request-id", request_id)],
         body=body,
     )
     return msgspec.json.encode(event.to_dict())

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from api.frames import Want
 from gateway.limits import Limits
-from tests.gateway.world import HELLO, REVISION, Call, World, hello, json_error, reply, world
+from tests.gateway.world import HELLO, REVISION, Call, World, json_error, reply, run, world
 from tests.replicas.control import until
-
-
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(scenario, 30))
 
 
 async def echo(call: Call, writer: asyncio.StreamWriter) -> None:
@@ -260,52 +255,6 @@ def test_a_replica_that_did_not_start_it_is_not_the_end(tmp_path: Path) -> None:
             for _ in range(6):
                 assert await here.fetch(method="POST", body=b"x") == (200, b"hello")
             assert len(full.calls) >= 1
-
-    run(scenario())
-
-
-def test_the_last_replica_goes_only_when_nothing_is_in_flight(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with world(tmp_path) as here:
-            release = asyncio.Event()
-
-            async def answer(call: Call, writer: asyncio.StreamWriter) -> None:
-                await release.wait()
-                await hello(call, writer)
-
-            replica = await here.replica(answer)
-            running = asyncio.create_task(here.fetch())
-            await until(lambda: replica.calls)
-            assert not await here.controller.close(REVISION, ["r0"], last=True, timeout=10)
-
-            draining = asyncio.create_task(here.controller.close(REVISION, ["r0"], last=False, timeout=10))
-            await until(lambda: here.controller.agents["gateway-0"].readings)
-            assert not draining.done()
-            release.set()
-            assert await running == (200, b"hello")
-            assert await draining
-
-            waiting = asyncio.create_task(here.fetch())
-            await until(lambda: here.controller.agents["gateway-0"].wants)  # work after Closed wakes again
-            await here.replica()
-            here.controller.endpoints(REVISION, [])
-            here.tell()
-            assert (await waiting)[0] == 200
-
-    run(scenario())
-
-
-def test_a_request_held_for_a_revision_that_goes_moves_to_the_new_one(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with world(
-            tmp_path,
-            replace(HELLO, backends=(replace(HELLO.backends[0], revision=replace(REVISION, revision="00000")),)),
-        ) as here:
-            waiting = asyncio.create_task(here.fetch())
-            await until(lambda: here.controller.agents["gateway-0"].wants)
-            await here.replica()
-            here.publish(HELLO)
-            assert await waiting == (200, b"hello")
 
     run(scenario())
 

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
+from api.model import Snapshot
 from eventbus.errors import BusFull
 from functions_framework.asynchronous import TYPE
 from gateway.limits import Limits
-from tests.gateway.world import Call, json_error, reply, world
+from gateway.main import GatewaySettings
+from gateway.main import run as run_gateway
+from replicas.http import HttpClient
+from tests.gateway.world import Call, json_error, reply, run, world
+from tests.replicas.control import controller
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HEAD = b"POST /function/default/hello HTTP/1.1\r\nhost: a\r\n"
-
-
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(scenario, 30))
 
 
 async def echo(call: Call, writer: asyncio.StreamWriter) -> None:
@@ -218,5 +218,25 @@ def test_the_gateways_own_pages(tmp_path: Path) -> None:
             assert (await here.fetch("/metrics", method="POST"))[0] == 405
             page = (await here.fetch("/metrics"))[1]
             assert b'evoke_replicas_ready{function="hello",namespace="default",revision="00001"} 0.0' in page
+
+    run(scenario())
+
+
+def test_a_request_to_a_gateway_that_just_started_is_held_until_it_knows(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        bound: asyncio.Future[tuple[str, int]] = asyncio.get_running_loop().create_future()
+        settings = GatewaySettings(http="127.0.0.1:0", control=tmp_path / "c", cache=tmp_path / "cache")
+        gateway = asyncio.create_task(run_gateway(settings, bound.set_result))
+        host, port = await bound
+        client = HttpClient()
+        ready = await client.request(f"{host}:{port}", "GET", "/readyz", [], timeout=10)
+        assert (ready.status, await ready.read(100)) == (503, b"no snapshot yet\n")
+        asked = asyncio.create_task(client.request(f"{host}:{port}", "GET", "/function/a/b", [], timeout=10))
+        async with controller(tmp_path / "c") as server:
+            server.publish(Snapshot(namespace="default"))
+            assert (await asked).status == 404
+        gateway.cancel()
+        await asyncio.gather(gateway, return_exceptions=True)
+        await client.aclose()
 
     run(scenario())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -17,7 +18,8 @@ from api.model import Backend, Bus, Option, Route, Snapshot
 from eventbus.bus import EventBus
 from eventbus.memory import MemoryBus
 from gateway.limits import Limits
-from gateway.main import GatewaySettings, run
+from gateway.main import GatewaySettings
+from gateway.main import run as run_gateway
 from replicas.http import HttpClient, Response
 from replicas.server import ControlServer
 
@@ -185,7 +187,7 @@ async def world(
         interval=interval,
         connect=connect,
     )
-    gateway = asyncio.create_task(run(settings, bound.set_result))
+    gateway = asyncio.create_task(run_gateway(settings, bound.set_result))
     host, port = await bound
     made = World(folder, controller, f"{host}:{port}", bus)
     made.notices = notices
@@ -200,6 +202,11 @@ async def world(
         await controller.stop()
         for replica in made.replicas:
             await replica.stop()
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    """Run a test's coroutine; thirty seconds end one that would hang."""
+    asyncio.run(asyncio.wait_for(scenario, 30))
 
 
 def json_error(body: bytes) -> dict[str, str]:
