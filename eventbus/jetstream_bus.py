@@ -12,7 +12,7 @@ from api.model import Bus, Option, Subscription
 from eventbus import cloudevents
 from eventbus import subjects as topics
 from eventbus.bus import DeadLetter, Deliver, Incoming, Lost
-from eventbus.errors import BusFull, LagUnknown, Refused, TooLarge, Unreachable
+from eventbus.errors import BusError, BusFull, LagUnknown, Refused, TooLarge, Unreachable
 from eventbus.intake import JetStreamIntake
 from eventbus.jetstream import NANOSECONDS, NO_STREAM, Ack, ApiError, JetStream
 from eventbus.letters import Letters
@@ -28,6 +28,7 @@ MAX_BYTES = 1 << 30
 OUTSIDE_SHARE = 0.8
 RETAIN = 1000
 """Events that trim() keeps although every subscription has passed them."""
+REVIVE_AFTER = 1.0
 USAGE_AGE = 2.0
 """Seconds for which a reading of a topic's size is used, own publishes added."""
 DEDUPE_WINDOW = 120
@@ -71,6 +72,8 @@ class JetStreamBus:
         self._topics: dict[str, _Topic] = {}
         self._making: dict[str, asyncio.Lock] = {}
         self._intakes: set[JetStreamIntake] = set()
+        self._revival: asyncio.Task[None] | None = None
+        self._connection.on_closed.append(self._ended)
 
     async def connect(self) -> str:
         version = await self._connection.connect()
@@ -78,6 +81,22 @@ class JetStreamBus:
         await self._letters.ensure()
         await self._publisher.start()
         return f"nats {version}, on disk"
+
+    def _ended(self, _reason: str) -> None:
+        if self._revival is None:
+            self._revival = asyncio.get_running_loop().create_task(self._revive())
+
+    async def _revive(self) -> None:
+        """Connect anew: the client library gives up for good on an error that the broker spelled out."""
+        while True:
+            try:
+                await self._connection.connect()
+                await self._publisher.start()
+            except BusError:
+                await asyncio.sleep(REVIVE_AFTER)
+            else:
+                break
+        self._revival = None
 
     @property
     def connected(self) -> bool:
@@ -217,6 +236,9 @@ class JetStreamBus:
             await self._js.purge(stream, below=below)
 
     async def close(self) -> None:
+        if self._revival is not None:
+            self._revival.cancel()
+        self._publisher.stop("the bus was closed")
         for intake in self._intakes:
             intake.release()
         for topic in self._topics.values():

@@ -125,12 +125,12 @@ class Connection:
             listener()
 
     async def _up(self) -> None:
-        for listener in self.on_up:
+        for listener in tuple(self.on_up):
             await listener()
 
     async def _closed(self) -> None:
         if not self._closing:
-            for listener in self.on_closed:
+            for listener in tuple(self.on_closed):
                 listener(f"{self._url} ended the connection: {self._client.last_error}")
 
     async def send(self, subject: str, payload: bytes, reply: str = "", headers: dict[str, str] | None = None) -> None:

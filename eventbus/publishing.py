@@ -48,9 +48,10 @@ class Publisher:
         connection.on_down.append(self._pause)
 
     async def start(self) -> None:
+        """Listen for PubAcks on a connection that is new; send what waited for it."""
         self._inbox = self._connection.inbox() + "."
         await self._connection.listen(self._inbox + "*", self._answered)
-        self._up = True
+        await self._resume()
 
     async def publish(self, subject: str, payload: bytes, headers: dict[str, str] | None) -> Ack:
         """Send and wait for the PubAck; raises Unreachable after the deadline, NoStream when nothing listens."""
@@ -89,6 +90,13 @@ class Publisher:
             publish.answer.set_exception(
                 Unreachable(f"the bus did not acknowledge within {self._deadline:g} s", hint="publish again, same id")
             )
+
+    def stop(self, reason: str) -> None:
+        """Answer everything that waits; nobody will."""
+        self._pause()
+        for publish in self._waiting.values():
+            if not publish.answer.done():
+                publish.answer.set_exception(Unreachable(reason))
 
     def _pause(self) -> None:
         self._up = False

@@ -790,6 +790,42 @@ def test_a_consumer_deleted_by_hand_is_made_again(real: Broker) -> None:
 
 
 @pytest.mark.broker
+def test_a_connection_ended_for_good_is_made_anew(real: Broker) -> None:
+    async def test(bus: EventBus) -> None:
+        subscription = real.subscription()
+        owner = await Owner.open(bus, subscription)
+        await fill(bus, 3)
+        await owner.take(1)
+        await bus._connection._client._process_err("'slow consumer'")  # type: ignore[attr-defined]  # what the library does on -ERR
+        reason = await owner.until_lost()
+        await publish_surely(bus, 3)
+        again = await Owner.open(bus, subscription)
+
+        assert "slow consumer" in reason
+        assert ids(await again.take(4)) == [0, 1, 2, 3]
+        assert again.intake.fresh
+
+    real.run(test)
+
+
+@pytest.mark.broker
+def test_closing_answers_what_waits(real: Broker, server: Nats) -> None:
+    async def test(bus: EventBus) -> None:
+        await bus.publish("topic", event(0))
+        server.freeze()
+        try:
+            publishing = asyncio.create_task(bus.publish("topic", event(1)))
+            await asyncio.sleep(0)
+            await bus.close()
+            with pytest.raises(Unreachable):
+                await publishing
+        finally:
+            server.thaw()
+
+    real.run(test)
+
+
+@pytest.mark.broker
 def test_wrong_credentials_and_nobody_there_say_so(server: Nats) -> None:
     async def test() -> None:
         for options, error in (

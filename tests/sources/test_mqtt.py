@@ -240,6 +240,27 @@ def test_retained_messages_are_flagged(server: Nats, device: Publisher) -> None:
     run(test)
 
 
+def test_retained_and_foreign_messages_can_be_left_out(server: Nats, device: Publisher) -> None:
+    """The session of the same name still has the filter ``q/#`` when the source asks for ``q/wanted`` only."""
+
+    async def test() -> None:
+        name = f"readings.left{next(numbers)}"
+        async with running(make(server.mqtt_port, name, topic="q/#"), Bus()):
+            pass
+        await asyncio.to_thread(device.send, "q/wanted", "0", retain=True)
+        bus = Bus()
+        source = make(server.mqtt_port, name, topic="q/wanted", retain="false")
+        async with running(source, bus):
+            for topic, payload in (("q/other", "1"), ("q/wanted", "2")):
+                await asyncio.to_thread(device.send, topic, payload)
+            await bus.wait(lambda: 2 in [event["data"] for event in bus.events])
+
+        assert {event["subject"] for event in bus.events} == {"q/wanted"}
+        assert not any("mqttretained" in event for event in bus.events)
+
+    run(test)
+
+
 def test_it_goes_on_after_the_broker_was_killed(server: Nats) -> None:
     async def test() -> None:
         bus, source = Bus(), make(server.mqtt_port, topic="k/#")

@@ -46,7 +46,7 @@ class _Held:
 
 
 class MqttSource:
-    """Options: url, topic, qos, consumerID, cleanSession, version, caCert, clientCert, clientKey."""
+    """Options: url, topic, qos, consumerID, cleanSession, retain, version, caCert, clientCert, clientKey."""
 
     def __init__(self, source: Source, options: Mapping[str, str]) -> None:
         self._key = source.key
@@ -95,8 +95,9 @@ class MqttSource:
 
     def _arrived(self, arrival: Arrival) -> None:
         self._received += 1
-        if not topic_matches_sub(self._options.topic, arrival.topic):
-            self._session.acknowledge(arrival)  # the session still has a filter from before the source was edited
+        unwanted = arrival.retained and not self._options.retained
+        if unwanted or not topic_matches_sub(self._options.topic, arrival.topic):
+            self._session.acknowledge(arrival)  # a session still has the filter from before its source was edited
             return
         if self._resent(arrival):
             return

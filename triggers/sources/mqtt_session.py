@@ -47,6 +47,8 @@ class SessionOptions(msgspec.Struct, frozen=True, kw_only=True):
     password: str | None = None
     qos: int = 1
     clean: bool = False
+    retained: bool = True
+    """Whether retained messages are wanted."""
     version: int = 4
     """4: MQTT 3.1.1, 5: MQTT 5."""
     ca: str = ""
@@ -99,6 +101,7 @@ def read_options(key: Key, options: Mapping[str, str]) -> SessionOptions:
         password=unquote(parts.password) if parts.password else None,
         qos=int(qos),
         clean=options.get("cleanSession", "").lower() == "true",
+        retained=options.get("retain", "").lower() != "false",
         version=5 if options.get("version") == "5" else 4,
         ca=options.get("caCert", ""),
         certificate=options.get("clientCert", ""),
