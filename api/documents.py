@@ -99,6 +99,22 @@ def decode_all(sent: Sequence[Mapping[str, Any]], *, namespace: str = "default")
     return _decided(drafts, namespace, [])
 
 
+def loops_with(found: Sequence[Document], others: Sequence[Member]) -> tuple[Problem, ...]:
+    """E124 for each of *found* that closes a loop together with what is there already."""
+    members = [Member(document.key.namespace, document.key.name, document.spec) for document in found]
+    return tuple(
+        Problem(
+            code=fault.code,
+            message=fault.message,
+            path=text_of(("spec", *fault.path)),
+            file=found[index].file,
+            line=found[index].line,
+        )
+        for index, fault in loops([*members, *others])
+        if index < len(found)
+    )
+
+
 def decode(resource: Mapping[str, Any], *, namespace: str = "default") -> Any:
     """The body of one resource as a Struct of api.kinds. Raises InvalidInput."""
     return decode_all([{"resource": dict(resource)}], namespace=namespace)[0].spec

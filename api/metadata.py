@@ -36,7 +36,10 @@ _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?", r
 def identify(
     resource: Mapping[str, Any], info: KindInfo, namespace: str, faults: list[Fault]
 ) -> tuple[Key, dict[str, Any]]:
-    """Key of *resource*, and the resource with its namespace filled in and without what only a server writes."""
+    """Key of *resource*, and the resource with its namespace filled in.
+
+    What only a server writes is left out, except resourceVersion, by which a writer says what it has read.
+    """
     top = [*_TOP, *(["spec"] if info.has_spec else []), *info.beside]
     faults.extend(unknown(resource, dict.fromkeys(top), {}, ()))
     given = resource.get("metadata")
@@ -53,6 +56,8 @@ def identify(
     for field in ("labels", "annotations"):
         if given.get(field) is not None:
             metadata[field] = _texts(given[field], field, faults)
+    if isinstance(given.get("resourceVersion"), str):
+        metadata["resourceVersion"] = given["resourceVersion"]
     kept = {key: value for key, value in resource.items() if key != "status"}
     return Key(where, name), {**kept, "metadata": metadata}
 

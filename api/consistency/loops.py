@@ -33,27 +33,21 @@ class _Edge(msgspec.Struct, frozen=True):
 
 
 def loops(members: Sequence[Member]) -> Iterator[tuple[int, Fault]]:
-    """(index of the member, E124) once for each output that closes a loop."""
+    """(index of a member, E124) once for each loop: at its first member, at an output of that where it has one."""
     edges: dict[Place, list[_Edge]] = defaultdict(list)
     for index, member in enumerate(members):
         for start, edge in _edges(index, member):
             edges[start].append(edge)
-    component = _components(edges)
-    told: set[int] = set()
+    circle = _components(edges)
+    closing: dict[int, list[_Edge]] = defaultdict(list)
     for start, leaving in edges.items():
         for edge in leaving:
-            circle = component.get(start)
-            if (
-                circle is not None
-                and circle == component.get(edge.to)
-                and circle not in told
-                and edge.to[0] == "subject"
-            ):
-                told.add(circle)
-                round_ = " -> ".join(
-                    dict.fromkeys(place[-1] for place, number in component.items() if number == circle)
-                )
-                yield edge.member, Fault("E124", edge.path, f"events would go round for ever: {round_}")
+            if start in circle and circle[start] == circle.get(edge.to):
+                closing[circle[start]].append(edge)
+    for number, found in closing.items():
+        first = min(found, key=lambda edge: (edge.member, edge.to[0] != "subject"))
+        names = " -> ".join(dict.fromkeys(place[-1] for place, mine in circle.items() if mine == number))
+        yield first.member, Fault("E124", first.path, f"events would go round for ever: {names}")
 
 
 def _edges(index: int, member: Member) -> Iterator[tuple[Place, _Edge]]:

@@ -12,6 +12,8 @@ import msgspec
 
 from api import documents
 from api.actions import Resource
+from api.codes import CODES
+from api.consistency.loops import Member
 from api.documents import Document
 from api.errors import InvalidInput, NotFound, Problem
 from api.kinds import KINDS, NAMES, KindInfo
@@ -38,6 +40,8 @@ class Resources:
         others = [document for document in found if document.info.kind != "Secret"]
         values = {document.key: _secret_values(document) for document in secrets}
         warnings = await self._warnings(others)
+        if refused := [problem for said in warnings.values() for problem in said if problem.code in CODES]:
+            raise InvalidInput(refused)  # a condition that does not compile, a loop with what is there already
         applied = self._store.apply(
             [self._manifest(document) for document in others],
             project=str(body.get("project") or ""),
@@ -112,6 +116,12 @@ class Resources:
             )
         models = reading.read(world.values(), self._capabilities)
         said: dict[tuple[str, Key], tuple[Problem, ...]] = dict(models.refused)
+        applied = {(document.info.kind, document.key) for document in found}
+        there = [
+            Member(one.key.namespace, one.key.name, one.spec) for name, one in world.items() if name not in applied
+        ]
+        if closed := documents.loops_with(found, there):
+            raise InvalidInput(closed)
         for kind, group in (
             ("Function", models.functions),
             ("EventSource", models.sources),

@@ -13,6 +13,7 @@ import pytest
 
 from api import documents
 from api.codes import CODES
+from api.consistency.loops import Member
 from api.errors import InvalidInput, Problem
 from tests.api.bad_input import COSTLY, FIELDS, FUNCTION, SOURCE, TRIGGER, YAML, serving
 
@@ -214,3 +215,17 @@ def test_every_code_is_registered() -> None:
     rows = {code for _, code, _ in YAML.values()} | {code for _, code, _, _ in FIELDS.values()}
 
     assert rows <= CODES.keys()
+
+
+def test_a_loop_with_what_is_there_already_is_found() -> None:
+    def function(name: str, topic: str, output: str) -> documents.Document:
+        triggers = f"dapr: [{{name: default, topic: {topic}}}]"
+        outputs = f"\n    outputs: [{{dapr: {{name: default, topic: {output}}}}}]"
+        return read(FUNCTION.replace("hello", name).replace("http: {}", triggers + outputs))[0]
+
+    there = function("a", "t", "u")
+    member = Member(there.key.namespace, there.key.name, there.spec)
+    (found,) = documents.loops_with([function("b", "u", "t")], [member])
+
+    assert (found.code, found.path) == ("E124", "spec.serving.outputs[0].dapr.topic")
+    assert documents.loops_with([function("b", "u", "v")], [member]) == ()
