@@ -19,7 +19,7 @@ MIN = "evoke.dev/min-replicas"
 MAX = "evoke.dev/max-replicas"
 """Annotations of a Function, written by `evoke scale`: bounds that stand in for those of its spec."""
 
-OURS = frozenset({"kafka", "nats-jetstream", "stan", "redis-streams"})
+OURS = frozenset({"kafka", "nats-jetstream", "stan"})
 """Scaler types that read the lag of a subscription: what the native mode reads anyway."""
 
 
@@ -66,7 +66,7 @@ def problems(policy: ScalePolicy, capabilities: Collection[str]) -> tuple[Proble
         Problem(
             code="ScalerNeedsKeda",
             message=f"scaler {kind} needs KEDA, which is not here; remove it, or install KEDA",
-            path="spec.serving.triggers",
+            path="spec.serving.scaleOptions.keda.triggers",
         )
         for kind in lacking(policy)
     )
