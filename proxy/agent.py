@@ -83,13 +83,12 @@ class ProxyAgent:
         if self._soon is None:
             self._soon = asyncio.get_running_loop().call_later(COALESCE, self.report)
 
-    async def close(self) -> None:
-        """Give up everything: work in flight is awaited, progress written."""
+    async def release(self) -> None:
+        """Give up everything: work in flight is awaited, progress written. The buses stay for those still served."""
         if self._soon is not None:
             self._soon.cancel()
         await self.sources.close()
         await self.subscriptions.close()
-        await self.buses.close()
 
     # ControlHandler
 

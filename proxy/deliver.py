@@ -136,7 +136,11 @@ class Outflow:
             table.strike(endpoint.replica, BUSY)
         else:
             self._rest_until = self._wiring.clock() + BREATH
-            asyncio.get_running_loop().call_later(BREATH, self._again)
+            asyncio.get_running_loop().call_later(BREATH, self._rested)
+
+    def _rested(self) -> None:
+        self._rest_until = 0.0  # the loop's clock is coarser than ours: its timers may be early
+        self._again()
 
     def _doubt(
         self,

@@ -85,8 +85,8 @@ class Hold:
         """Monotonic time before which a taken-over event may not be tried again; None: none is recorded."""
         return self._later.pop((share, seq), None)
 
-    def change(self, subscription: Subscription) -> None:
-        """The resource was edited without moving to another subject or group."""
+    def change(self, subscription: Subscription, now: float) -> None:
+        """The resource was edited, not moved to another subject or group; a new revision gets its chance at once."""
         if (subscription.filter, subscription.condition) != (self.subscription.filter, self.subscription.condition):
             self.predicate = filters.compile(subscription.filter, subscription.condition)
         rerouted = subscription.backends != self.subscription.backends
@@ -95,6 +95,7 @@ class Hold:
             self.breaker.success()
             for window in self.windows.values():
                 window.reroute(route_over(subscription.backends))
+                window.hasten(now)
 
     @property
     def revisions(self) -> tuple[RevisionKey, ...]:

@@ -39,8 +39,9 @@ async def run(settings: ProxySettings, ready: Callable[[ProxyAgent], None] | Non
     control = ControlClient(settings.control, "proxy", settings.agent, boot_id, agent, settings.cache)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(http.aclose)
-        stack.push_async_callback(agent.close)
+        stack.push_async_callback(agent.buses.close)
         await _listen(settings, agent, stack)
+        stack.push_async_callback(agent.release)  # first: work in flight still publishes its outputs
         if ready is not None:
             ready(agent)
         async with asyncio.TaskGroup() as tasks:

@@ -68,11 +68,11 @@ class Owner:
         self.subscription = subscription
         if self.hold is not None:
             try:
-                self.hold.change(subscription)
+                self.hold.change(subscription, self._wiring.clock())
             except InvalidInput as error:
                 self._meter.last_error = str(error)
             self._outflow.change()
-            self.poke()
+            self._stir.set()
 
     def moved(self, subscription: Subscription) -> bool:
         """Whether *subscription* stands elsewhere, so that this owner must go and a new one come."""

@@ -17,6 +17,9 @@ from proxy.wiring import Wiring
 
 log = logging.getLogger(__name__)
 
+FIRST_CONNECT = 1.0
+"""Seconds for which an owner waits for the first connection to its bus before it counts as unreachable."""
+
 
 class Subscriptions:
     def __init__(self, wiring: Wiring, buses: Buses, worker: str) -> None:
@@ -91,7 +94,11 @@ class Subscriptions:
     async def _start(owner: Owner, link: Link, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.wait({before})
-        await link.ready.wait()
+        try:
+            async with asyncio.timeout(FIRST_CONNECT):
+                await link.ready.wait()
+        except TimeoutError:
+            pass  # the owner says what is wrong, and tries again by itself
         owner.start()
 
     def _give_up(self, key: Key, owner: Owner) -> None:

@@ -211,6 +211,12 @@ class Window:
                 self._unpark(entry)
         return missing
 
+    def hasten(self, now: float) -> None:
+        """Let everything parked wait again at *now*: what failed may have been mended."""
+        for entry in self._entries.values():
+            if entry.state == "parked":
+                heapq.heappush(self._wakes, (now, entry.seq))
+
     def restore(self, entry: Entry, payload: bytes) -> None:
         """Give a parked event its payload back; it waits again."""
         entry.payload = payload

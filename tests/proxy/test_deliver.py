@@ -6,13 +6,13 @@ import asyncio
 import itertools
 import random
 from datetime import timedelta
-from typing import Any
 
 import msgspec
 
 from api.delivery import Backoff, DeliveryPolicy
-from api.frames import Want
-from api.model import Filter
+from api.frames import Endpoints, Want
+from api.meta import RevisionKey
+from api.model import Backend, Filter
 from proxy.owner import Owner
 from tests.proxy.plant import FAST, REVISION, Answer, Plant, Replica, event, subscription, until
 
@@ -195,18 +195,8 @@ def test_refused_connection_and_no_room_are_never_charged() -> None:
             await dead.start()
             await dead.kill()
             await plant.scale(alive)
-            plant.table.update(
-                msgspec.convert(
-                    {
-                        "epoch": 1,
-                        "revision": REVISION,
-                        "generation": 9,
-                        "endpoints": [dead.endpoint, alive.endpoint],
-                    },
-                    type=_endpoints(),
-                    from_attributes=True,
-                )
-            )
+            both = (dead.endpoint, alive.endpoint)
+            plant.table.update(Endpoints(epoch=1, revision=REVISION, generation=9, endpoints=both))
             await plant.publish(*(event(n) for n in range(10)))
             await plant.drained(10)
 
@@ -214,12 +204,6 @@ def test_refused_connection_and_no_room_are_never_charged() -> None:
             assert plant.reading.failed == 0
 
     asyncio.run(scenario())
-
-
-def _endpoints() -> Any:
-    from api.frames import Endpoints
-
-    return Endpoints
 
 
 def test_timed_out_attempt_waits_for_its_replica() -> None:
@@ -415,5 +399,49 @@ def test_failing_function_trips_the_breaker_and_recovers() -> None:
             await plant.drained(10)
             assert plant.reading.condition == ""
             assert plant.reading.done == 200
+
+    asyncio.run(scenario())
+
+
+def test_new_revision_takes_the_failing_event_at_once() -> None:
+    async def scenario() -> None:
+        async def broken(_one: Answer) -> Answer:
+            return {"status": "RETRY", "reason": "broken"}
+
+        policy = DeliveryPolicy(backoff=Backoff(initial=timedelta(hours=1), cap=timedelta(hours=1)))
+        async with Plant(subscription(delivery=policy)) as plant:
+            await plant.scale(Replica(broken))
+            await plant.publish(event(1))
+            await until(lambda: plant.reading.parked == 1)
+
+            fixed = RevisionKey("default", "on-reading", "00002")
+            replica = await Replica().start()
+            endpoints = Endpoints(epoch=1, revision=fixed, generation=1, endpoints=(replica.endpoint,))
+            plant.table.update(endpoints)
+            plant.owner.change(subscription(delivery=policy, backends=(Backend(revision=fixed),)))
+            await plant.drained()
+            assert replica.attempts == {"1": 2}
+            await replica.kill()
+
+    asyncio.run(scenario())
+
+
+def test_weights_split_events_by_key() -> None:
+    async def scenario() -> None:
+        other = RevisionKey("default", "on-reading", "00002")
+        backends = (Backend(revision=REVISION, weight=50), Backend(revision=other, weight=50))
+        async with Plant(subscription(backends=backends)) as plant:
+            one, two = Replica(), await Replica().start()
+            await plant.scale(one)
+            await plant.publish(*(event(n, key=f"k{n % 20}") for n in range(200)))
+            await until(lambda: [want.revision for want in plant.owner.wants()] == [other])
+            assert len(plant.owner.readings()) == 2
+
+            plant.table.update(Endpoints(epoch=1, revision=other, generation=1, endpoints=(two.endpoint,)))
+            await until(lambda: len(one.events) + len(two.events) == 200)
+            keys = [{one["partitionkey"] for one in replica.events} for replica in (one, two)]
+            assert not keys[0] & keys[1]
+            assert all(len(found) > 3 for found in keys)
+            await two.kill()
 
     asyncio.run(scenario())

@@ -256,6 +256,10 @@ class WindowMachine(RuleBasedStateMachine):
         assert self.window.wake(self.now) == []
 
     @rule()
+    def hasten(self) -> None:
+        self.window.hasten(self.now)
+
+    @rule()
     def reroute(self) -> None:
         self.window.reroute(lambda _key, _seq: None)
 
