@@ -10,8 +10,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
 from functions_framework import logs
@@ -35,6 +36,7 @@ class Runner:
     def __init__(self, handler: Handler, executor: Callable[[], Executor], arguments: Arguments, root: str) -> None:
         self.handler = handler
         self.slots = Slots(handler.concurrency)
+        self._is_async = handler.is_async
         self._executor = executor
         self._arguments = arguments
         self._root = root
@@ -45,41 +47,61 @@ class Runner:
         deadline = min((c.deadline for c in calls if c.deadline is not None), default=None)
         left = None if deadline is None else max(0.0, deadline - time.time())
         if self.handler.kind is Kind.BATCH:
-            work: Callable[[_Run], Any] = self._batches_async if self.handler.is_async else self._batches_thread
-            await self._together(run, [(work, places)], left)
+            self._start(run, self._batches_async if self._is_async else self._batches_thread, places)
+        elif self._is_async:
+            run.spare = places
+            self._grow(run)
         else:
-            work = self._lane_async if self.handler.is_async else self._lane_thread
-            await self._together(run, [(work, 1)] * places, left)
+            workers = min(places, len(run.lanes))
+            self._start(run, self._lane_thread, places - workers + 1)
+            for _ in range(workers - 1):
+                self._start(run, self._lane_thread, 1)
+        await self._finish(run, left)
         return run.outcomes
 
-    async def _together(self, run: _Run, works: list[tuple[Callable[[_Run], Any], int]], left: float | None) -> None:
-        """Run all workers; after *left* seconds cancel what can be, and report the rest."""
+    def _start(self, run: _Run, work: Callable[[_Run], Any], places: int) -> None:
+        """Start one worker; its places become free when it ends, however late that is."""
         loop = asyncio.get_running_loop()
-        tasks: list[asyncio.Future[None]] = []
-        for work, places in works:
-            if self.handler.is_async:
-                task: asyncio.Future[None] = loop.create_task(work(run))
-            else:
-                task = loop.run_in_executor(self._executor(), work, run)
-            task.add_done_callback(lambda _done, places=places: self.slots.give(places))  # type: ignore[misc]  # mypy cannot type a lambda's default
-            tasks.append(task)
-        _, pending = await asyncio.wait(tasks, timeout=left)
-        if pending:
-            run.stop()
-            cancelled = self.handler.is_async
-            if cancelled:
-                for task in pending:
-                    task.cancel()
-                _, stubborn = await asyncio.wait(pending, timeout=CANCEL_PATIENCE)
-                cancelled = not stubborn
-            for index in run.started:
-                if run.outcomes[index] is None:
-                    run.outcomes[index] = timed_out(cancelled=cancelled)
-        for task in tasks:
-            if task.done() and not task.cancelled() and task.exception() is not None:
-                raise task.exception() or AssertionError
+        task: asyncio.Future[None] = (
+            loop.create_task(work(run)) if self._is_async else loop.run_in_executor(self._executor(), work, run)
+        )
+        task.add_done_callback(lambda _done: self.slots.give(places))
+        run.tasks.append(task)
+
+    def _grow(self, run: _Run) -> None:
+        """Start one more asynchronous worker if there is work and room for it."""
+        if run.spare and run.lanes and not run.stopped():
+            run.spare -= 1
+            self._start(run, self._lane_async, 1)
+
+    async def _finish(self, run: _Run, left: float | None) -> None:
+        """Wait for all workers; after *left* seconds cancel what can be, and report the rest."""
+        loop = asyncio.get_running_loop()
+        end = None if left is None else loop.time() + left
+        while pending := [task for task in run.tasks if not task.done()]:
+            done, _ = await asyncio.wait(pending, timeout=None if end is None else max(0.0, end - loop.time()))
+            if not done and end is not None and loop.time() >= end:
+                await self._expire(run, pending)
+                break
+        self.slots.give(run.spare)
+        for task in run.tasks:
+            if task.done() and not task.cancelled():
+                task.result()
+
+    async def _expire(self, run: _Run, pending: Sequence[asyncio.Future[None]]) -> None:
+        """Cancel asynchronous workers; threads run on. What had started gets an outcome that says which."""
+        run.stop()
+        stubborn: set[asyncio.Future[None]] = set(pending)
+        if self._is_async:
+            for task in pending:
+                task.cancel()
+            _, stubborn = await asyncio.wait(pending, timeout=CANCEL_PATIENCE)
+        for index in run.started:
+            if run.outcomes[index] is None:
+                run.outcomes[index] = timed_out(cancelled=not stubborn)
 
     async def _lane_async(self, run: _Run) -> None:
+        """Run lanes; a handler that has to wait lets another worker begin, one that need not costs no task."""
         function, arguments, outcomes = self.handler.function, self._arguments, run.outcomes
         while run.lanes and not run.stopped():
             for index in run.lanes.popleft():
@@ -88,7 +110,16 @@ class Runner:
                 call = run.calls[index]
                 running.set(call)
                 run.started.append(index)
-                outcome = await self._settle(function(*arguments(call)))
+                try:
+                    coroutine = function(*arguments(call))
+                    first = coroutine.send(None)
+                except StopIteration as returned:
+                    outcome = of_value(returned.value, self._root)
+                except (Exception, asyncio.CancelledError) as error:  # user code: whatever it raises is the outcome
+                    outcome = self._failed(error)
+                else:
+                    self._grow(run)
+                    outcome = await self._settle(_Rest(coroutine, first))
                 logs.end_of_call()
                 outcomes[index] = outcomes[index] or outcome
                 if not outcome.ok:
@@ -147,7 +178,7 @@ class Runner:
                 run.failed.add(key_of(run.calls[index]))
         run.failed.discard("")
 
-    async def _settle(self, coroutine: Coroutine[Any, Any, Any]) -> Outcome:
+    async def _settle(self, coroutine: Awaitable[Any]) -> Outcome:
         try:
             return of_value(await coroutine, self._root)
         except asyncio.CancelledError as error:
@@ -175,10 +206,35 @@ class Runner:
         return outcome
 
 
+class _Rest:
+    """What is left of a coroutine after its first step, as PEP 342 and 492 say a task drives it."""
+
+    __slots__ = ("_coroutine", "_first")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], first: Any) -> None:
+        self._coroutine = coroutine
+        self._first = first
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        """Hand on what the coroutine waits for, and to it what comes back."""
+        awaited = self._first
+        while True:
+            try:
+                sent = yield awaited
+            except BaseException as error:  # a cancellation: the coroutine's to take
+                step: Callable[[], Any] = partial(self._coroutine.throw, error)
+            else:
+                step = partial(self._coroutine.send, sent)
+            try:
+                awaited = step()
+            except StopIteration as returned:
+                return returned.value
+
+
 class _Run:
     """The state of one delivery, shared by its workers; each index is written by one of them."""
 
-    __slots__ = ("_stopped", "calls", "failed", "lanes", "outcomes", "started")
+    __slots__ = ("_stopped", "calls", "failed", "lanes", "outcomes", "spare", "started", "tasks")
 
     def __init__(self, calls: Sequence[Invocation], lanes: deque[list[int]]) -> None:
         self.calls = calls
@@ -187,6 +243,9 @@ class _Run:
         self.started: list[int] = []
         self.failed: set[str] = set()
         """Keys of which an event failed: the rest of them is not started."""
+        self.tasks: list[asyncio.Future[None]] = []
+        self.spare = 0
+        """Places that no worker uses yet."""
         self._stopped = False
 
     def stop(self) -> None:

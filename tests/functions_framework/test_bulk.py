@@ -211,3 +211,56 @@ def test_one_event_of_the_platform_is_answered_with_one_status(ordered):
     assert answer(ok) == {"status": "SUCCESS"}
     assert (failed.status, answer(failed)["error"]["type"]) == (200, "KeyError")
     assert answer(dropped) == {"status": "DROP", "reason": "no such vehicle"}
+
+
+WAITING = """
+    import asyncio
+    import functions_framework as ff
+    tasks = set()
+    running = most = 0
+
+    @ff.cloud_event
+    async def handle(event):
+        global running, most
+        tasks.add(asyncio.current_task())
+        running += 1
+        most = max(most, running)
+        if event.data == "wait":
+            async with asyncio.timeout(5):
+                await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0.001))
+        if event.data == "late":
+            async with asyncio.timeout(0.001):
+                await asyncio.sleep(5)
+        if event.data == "cancelled":
+            raise asyncio.CancelledError
+        running -= 1
+"""
+
+
+def test_handlers_that_wait_run_side_by_side_up_to_the_concurrency(tmp_path):
+    application = app(tmp_path, WAITING, concurrency=4)
+
+    (reply,) = ask(application, bulk([event(id=str(n), data="wait") for n in range(20)]))
+
+    assert set(statuses(reply).values()) == {"SUCCESS"}
+    assert application.loaded.module.most == 4
+    assert application._runners["handle"].slots.busy == 0
+
+
+def test_handlers_that_never_wait_share_one_task(tmp_path):
+    application = app(tmp_path, WAITING, concurrency=4)
+
+    (reply,) = ask(application, bulk([event(id=str(n)) for n in range(50)]))
+
+    assert len(statuses(reply)) == 50
+    assert len(application.loaded.module.tasks) == 1
+
+
+def test_own_timeouts_and_cancellations_of_a_handler_fail_that_event_only(tmp_path):
+    application = app(tmp_path, WAITING, concurrency=1)
+    events = [event(id=str(n), data=what) for n, what in enumerate(["late", "cancelled", None, "wait"])]
+
+    (reply,) = ask(application, bulk(events))
+
+    assert list(statuses(reply).values()) == ["RETRY", "RETRY", "SUCCESS", "SUCCESS"]
+    assert [s["error"]["type"] for s in answer(reply)["statuses"][:2]] == ["TimeoutError", "CancelledError"]
