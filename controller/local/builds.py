@@ -95,6 +95,7 @@ class Builds:
         if build.strategy != "bundle" or not isinstance(build.source, Directory):
             raise BuildFailed("only source folders are built on this machine", hint="use build.srcRepo.url: .")
         log = self._paths.build_log(build.key)
+        log.unlink(missing_ok=True)  # it tells of the latest build only
         folder = Path(build.source.path)
         place, tree = await self._collect(folder)
         wanted = requirements.read(place, shown=folder)

@@ -89,7 +89,9 @@ class Environments:
         self._sweep()
         work = Path(tempfile.mkdtemp(dir=self._directory, prefix=".new-"))
         try:
-            await _uv(log, "venv", "--relocatable", "--python", sys.executable, "--allow-existing", str(work))
+            await _uv(
+                log, "venv", "--quiet", "--relocatable", "--python", sys.executable, "--allow-existing", str(work)
+            )
             await asyncio.to_thread(_link_framework, work)
             if requirements:
                 listing = _listing(work, requirements)
@@ -163,7 +165,7 @@ async def _uv(log: Path | None, *arguments: str) -> None:
 
 def _reason(text: str) -> str:
     """The installer's explanation on one line."""
-    lines = [re.sub(r"^[\s×╰─▶│├]+", "", line).strip() for line in text.splitlines()]
+    lines = [re.sub(r"^(?:[\s×╰─▶│├]|error:|cause:)+", "", line).strip() for line in text.splitlines()]
     kept = [line for line in lines if line and not line.startswith(("Using ", "Resolved ", "warning:", "hint:"))]
     return " ".join(kept)[:500] or "the installer ended without a word"
 
