@@ -5,8 +5,8 @@ A request is sent again, to another replica, only when it is known not to have s
 
 from __future__ import annotations
 
-import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
@@ -62,7 +62,7 @@ class Forwarder:
     ) -> None:
         self._client, self._table, self._traffic, self._agent = client, table, traffic, agent
         self._limits, self._draw = limits, draw
-        self._clock = asyncio.get_running_loop().time
+        self._clock = time.perf_counter  # the loop's own clock may tick in milliseconds only
 
     async def forward(self, request: Request, reply: Reply, found: Found, request_id: bytes) -> None:
         """Answer *request* with what the function says; raises Rejected when it says nothing."""

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from gateway.main import GatewaySettings
+from gateway.main import run as run_gateway
 from tests.gateway.world import HELLO, REVISION, Call, hello, run, world
 from tests.replicas.control import until
 
@@ -53,5 +55,48 @@ def test_a_request_held_for_a_revision_that_goes_moves_to_the_new_one(tmp_path: 
             await here.replica()
             here.publish(HELLO)
             assert await waiting == (200, b"hello")
+
+    run(scenario())
+
+
+def test_the_gateway_goes_on_without_its_controller(tmp_path: Path) -> None:
+    """First the running one, then one that starts with nothing but what the other left on disk."""
+
+    async def scenario() -> None:
+        async with world(tmp_path) as here:
+            await here.replica()
+            assert await here.fetch() == (200, b"hello")
+            await here.controller.stop()
+            assert await here.fetch() == (200, b"hello")
+            await until((tmp_path / "cache" / "_endpoints.json").exists)
+
+            bound: asyncio.Future[tuple[str, int]] = asyncio.get_running_loop().create_future()
+            settings = GatewaySettings(http="127.0.0.1:0", control=tmp_path / "none", cache=tmp_path / "cache")
+            second = asyncio.create_task(run_gateway(settings, bound.set_result))
+            host, port = await bound
+            found = await here.client.request(f"{host}:{port}", "GET", "/function/default/hello", [], timeout=10)
+            assert await found.read(10) == b"hello"
+            second.cancel()
+            await asyncio.gather(second, return_exceptions=True)
+
+    run(scenario())
+
+
+def test_running_requests_end_before_the_gateway_does(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with world(tmp_path) as here:
+            release = asyncio.Event()
+
+            async def answer(call: Call, writer: asyncio.StreamWriter) -> None:
+                await release.wait()
+                await hello(call, writer)
+
+            replica = await here.replica(answer)
+            running = asyncio.create_task(here.fetch())
+            await until(lambda: replica.calls)
+            here.gateway.cancel()
+            await asyncio.sleep(0)
+            release.set()
+            assert await running == (200, b"hello")
 
     run(scenario())

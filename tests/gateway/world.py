@@ -110,6 +110,7 @@ class World:
     def __init__(self, folder: Path, controller: ControlServer, address: str, bus: MemoryBus) -> None:
         self.folder, self.controller, self.address, self.bus = folder, controller, address, bus
         self.notices: list[Notice] = []
+        self.gateway: asyncio.Task[None]
         self.client = HttpClient()
         self.replicas: list[Replica] = []
 
@@ -190,7 +191,7 @@ async def world(
     gateway = asyncio.create_task(run_gateway(settings, bound.set_result))
     host, port = await bound
     made = World(folder, controller, f"{host}:{port}", bus)
-    made.notices = notices
+    made.notices, made.gateway = notices, gateway
     made.publish(*(routes or (HELLO,)))
     await made.configured()
     try:
