@@ -285,6 +285,26 @@ def test_a_function_on_a_missing_bus_says_so() -> None:
     assert of(made, Publish)[0].snapshot.subscriptions == ()
 
 
+def test_a_cluster_wide_bus_stands_in_every_namespace_under_its_own_name() -> None:
+    shared = resource(BUS.replace("kind: EventBus", "kind: ClusterEventBus").replace("{name: other}", "{name: shared}"))
+    shared = msgspec.structs.replace(shared, key=Key("", "shared"))
+    elsewhere = resource(FUNCTION.replace("{name: f}", "{name: f, namespace: team}"))
+    made = plan(worlds.world([shared, elsewhere], worlds.observed(buses={"default/shared": "", "team/shared": ""})))
+
+    found = {one.snapshot.namespace: [str(bus.key) for bus in one.snapshot.buses] for one in of(made, Publish)}
+    assert found == {"default": ["default/default", "default/shared"], "team": ["team/default", "team/shared"]}
+    assert condition(made, "Connected", "ClusterEventBus")[0] == "True"
+
+
+def test_a_sink_without_delivery_takes_that_of_its_function() -> None:
+    patient = resource(LISTENER, serving__delivery={"retry": 3})
+    made = plan(worlds.world([patient, resource(SOURCE)]))
+    (published,) = of(made, Publish)
+
+    attempts = {one.trigger: one.delivery.max_attempts for one in published.snapshot.subscriptions}
+    assert attempts["readings"] == attempts["listener"] != 10
+
+
 def test_status_fields_are_openfunctions() -> None:
     resources = [resource(FUNCTION)]
     seen = worlds.running(deployed(resources), FIRST)

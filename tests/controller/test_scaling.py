@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from api.actions import RevisionState, SetReplicas
+from api.actions import Observed, RevisionState, SetReplicas
 from api.frames import Readings, RouteReading, TriggerReading, Want
 from api.meta import Key, RevisionKey
 from api.model import Backend, Replica, Route, Snapshot, Subscription
 from api.scaling import Authority, ScalePolicy
 from controller.explanation import duration
+from controller.scaler import Scaler
 from controller.scaling import Memory, Scaled, drain, scale
 from controller.sight import Fleet
 
@@ -204,6 +205,27 @@ def test_at_max_reaches_the_condition() -> None:
     one = fleet(full, revisions=(state(wanted=1, max=1),), replicas=replicas(1))
 
     assert scale(one, Memory(), NOW).scaling["default/f"].startswith("AtMax: 1 replicas")
+
+
+def test_the_scaler_remembers_between_two_looks() -> None:
+    scaler = Scaler(lambda: IDLE.agents, lambda: [snapshot()], started=NOW)
+    observed = Observed(revisions=IDLE.revisions, replicas=IDLE.replicas)
+
+    assert [scaler.decide(observed, NOW + seconds) for seconds in (0, 5)] == [(), ()]
+    assert scaler.explanations[NEW].next == "to zero in 4 min 55 s"
+    assert scaler.requeue == timedelta(seconds=295)
+    assert scaler.scaling == {"default/f": ""}
+
+
+def test_a_refused_scale_in_is_asked_for_again_after_a_second() -> None:
+    retired = fleet(revisions=(state(OLD, wanted=1, cooldown=timedelta()), state()), replicas=replicas(1, OLD))
+    memory, asked = Memory(), []
+    for tick in range(5):
+        scaled = scale(retired, memory, NOW + tick / 2)
+        memory = scaled.memory
+        asked.append(len(scaled.actions))
+
+    assert asked == [1, 0, 1, 0, 1]
 
 
 @pytest.mark.parametrize(
