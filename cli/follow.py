@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from api.errors import EvokeError
-from cli import documents, output, project
+from cli import output, project
 from cli.client import Client
 from cli.errors import NoPlatform
 from cli.narrate import Happening, Narrator
@@ -31,6 +31,8 @@ class Applied:
 
     def apply(self) -> list[dict[str, Any]]:
         """Apply the folder; raises InvalidInput with every problem, and then nothing has changed."""
+        from cli import documents  # the types of all kinds: not before a file is read
+
         found = documents.load_project(self._folder, namespace=self._client.namespace)
         label = project.label(self._folder)
         if not found and not self._prune:

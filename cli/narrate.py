@@ -22,6 +22,8 @@ PATIENCE = 2.0
 """Seconds that a scaling line waits for its replica; then it is told without."""
 TAKEOVER = 60.0
 """Seconds in which the first start of a new revision counts as taking over from the one before."""
+CHECK = "check-"
+"""How the names of replicas begin that only try whether a revision loads."""
 
 Happening = Mapping[str, Any]
 
@@ -137,9 +139,12 @@ def started(message: str, data: Mapping[str, Any]) -> str:
 def log_lines(name: str, entry: Mapping[str, Any], message: str = "") -> list[str]:
     """One line per line that the function said, the attempt behind the first where it is not the first.
 
-    The framework's report of a failed event is left to the line about the attempt; `evoke logs` has its traceback.
+    The framework's report of a failed event is left to the line about the attempt, and what the check of a revision
+    says to the line about its problem; `evoke logs` has them all.
     """
     severity = str(entry.get("severity") or "INFO").upper()
+    if str(entry.get("replica", "")).startswith(CHECK):
+        return []
     if severity == "ERROR" and entry.get("logger") == "functions_framework" and entry.get("event"):
         return []
     said = str(entry.get("message", message)).rstrip("\n").splitlines() or [""]

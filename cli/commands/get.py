@@ -31,10 +31,9 @@ def status(*path: str) -> Callable[[Resource], object]:
 
 
 def newest(resource: Resource) -> object:
-    """The highest revision."""
-    return max(
-        (str(one.get("name", "")) for one in (resource.get("status") or {}).get("revisions") or ()), default=None
-    )
+    """The highest revision, without the function's name before it."""
+    names = [str(one.get("name", "")) for one in (resource.get("status") or {}).get("revisions") or ()]
+    return max(names).rpartition("-")[2] if names else None
 
 
 def address(resource: Resource) -> object:

@@ -42,6 +42,6 @@ def line(entry: dict[str, Any], out: Output) -> str:
     severity = str(entry.get("severity") or "INFO").upper()
     marked = f"{severity} " if severity in SEVERE else ""
     again = f"  (attempt {entry['attempt']})" if int(entry.get("attempt") or 1) > 1 else ""
-    message = "\n".join(one_line(part) for part in str(entry.get("message", "")).splitlines() or [""])
-    text = f"{marked}{message}{again}"
+    first, *rest = str(entry.get("message", "")).splitlines() or [""]
+    text = "\n".join([f"{marked}{one_line(first) if first else ''}{again}", *(one_line(more) for more in rest)])
     return f"{out.paint(clock, 'dim')}  {out.paint(text, SEVERE[severity]) if marked else text}"

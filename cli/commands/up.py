@@ -44,7 +44,6 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter per option
     proxies: Annotated[int, typer.Option("--proxies", min=0, metavar="N", help="More processes that deliver.")] = 0,
     bus: Annotated[str, typer.Option("--bus", metavar="URL", help="Another broker as the default bus.")] = "",
     state: Annotated[Path | None, typer.Option("--state", metavar="DIR", help="Where data lives [DIR/.evoke].")] = None,
-    attach: Annotated[bool, typer.Option("--attach", hidden=True)] = False,
 ) -> None:
     """Start the platform, apply DIR, reload what is saved, and show what happens. Ctrl-C stops everything, data stays.
 
@@ -57,9 +56,6 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter per option
     place = (state or folder / target.FOLDER).absolute()
     watched = Watched(session, folder, place, prune=not no_prune, watch=not no_watch)
     signal.signal(signal.SIGTERM, _terminate)
-    if attach:
-        watched.attach()
-        return
     documents.load_project(folder, namespace=session.namespace)  # a mistake ends it before anything starts
     options = [f"--port={port}"] if port else []
     options += [f"--proxies={proxies}"] if proxies else []
@@ -108,31 +104,17 @@ class Watched:
         applied = self._applied if self._watch else None
         follow(self._out, self._narrator, self._happenings, folder=self._folder, applied=applied, running=running)
 
-    def attach(self) -> None:
-        """Watch a platform that somebody else started, until it ends."""
-        self._happenings = Happenings(self._client)
-        self.watch(lambda: start.holder(self._state) is not None)
-
     def leave(self) -> None:
         """Let it go on in the background, with a watcher of its own where files are watched."""
         if self._watch:
-            words = [
-                "up",
-                str(self._folder.absolute()),
-                "--state",
-                str(self._state),
-                "--attach",
-                "-n",
-                self._session.namespace,
-            ]
-            words += [] if self._prune else ["--no-prune"]
+            words = ["--folder", str(self._folder.absolute()), "--state", str(self._state)]
+            words += ["--namespace", self._session.namespace, *([] if self._prune else ["--no-prune"])]
             with (self._state / "logs" / "up.log").open("ab") as log:
                 subprocess.Popen(  # noqa: S603 - our own words
-                    [sys.executable, "-P", "-m", "cli.app", *words],
+                    [sys.executable, "-P", "-m", "cli.watch", *words],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    cwd=self._folder,
                     start_new_session=True,
                 )
         self._line("running in the background; stop it with `evoke down`")
