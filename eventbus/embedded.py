@@ -122,8 +122,8 @@ jetstream {{
 mqtt {{
   listen: {json.dumps(settings.mqtt)}
   no_auth_user: {GUEST}
-  ack_wait: "{MQTT_ACK_WAIT}"
-  max_ack_pending: 1024
+  ack_wait: "30s"
+  max_ack_pending: 65535
 }}
 accounts {{
   PLATFORM {{

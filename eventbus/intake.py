@@ -1,39 +1,32 @@
-"""One owner's hold on one JetStream subscription: raw pulls on one inbox, floor and done map kept, lease renewed.
+"""One owner's hold on one JetStream subscription: floor and done map kept, lease renewed, consumer replaced.
 
-Pulls are MSG.NEXT requests whose deliveries all arrive at one callback; they are re-armed at half. After a broken
-connection, or when the broker lost a pull, the consumer is made again behind the committed floor and what was received
-before is skipped: a delivery that was lost on the wire would otherwise wait for the broker's 24 h timer.
+After a broken connection, or when the broker lost a pull, the consumer is made again behind the committed floor and
+what was received before is skipped: a delivery that was lost on the wire would otherwise wait for the broker's 24 h
+timer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 
 import msgspec
 
 from eventbus.bus import Attempt, DeadLetter, Deliver, Incoming, Lost, Progress
-from eventbus.cloudevents import ordering_key
 from eventbus.errors import BusError, DeadLetterRefused, Fenced, LagUnknown
-from eventbus.jetstream import NANOSECONDS, WRONG_LAST, ApiError
+from eventbus.jetstream import WRONG_LAST, ApiError
 from eventbus.letters import Letters
-from eventbus.nats import Connection, Listening, Message, status
+from eventbus.nats import Connection, Listening
 from eventbus.ownership import Claim, Membership
 from eventbus.progress import Mark
+from eventbus.pulls import Pulls
 
 FRESH = 4.0
 """Seconds of monotonic time that one renewal is good for."""
 RENEW = 2.0
 TICK = 1.0
 """Seconds between two writes of the done map, at the least."""
-EXPIRES = 30.0
-HEARTBEAT = 5.0
-SILENCE = 12.0
-"""Seconds without message or heartbeat while a pull is out: the broker has forgotten the pull."""
-PULL_BYTES = 8 << 20
-"""Above the largest event, so that any one event fits a pull."""
 
 
 class JetStreamIntake:
@@ -53,6 +46,7 @@ class JetStreamIntake:
         self._js = membership.records.js
         self._stream = membership.topic.stream
         self.epoch = claim.epoch
+        self._consumer = membership.consumer(claim.epoch)
         mark = claim.mark
         self.progress = Progress(
             floors={0: mark.floor},
@@ -63,33 +57,22 @@ class JetStreamIntake:
         self._dirty = False
         self._window = claim.window
         self._recorded = set(claim.attempts)
-        self._position = mark.floor
-        self._held: deque[int] = deque()
-        """Received and not committed, ascending."""
-        self._replies: dict[int, str] = {}
-        self._ackable = ""
-        self._wanted = self._armed = self._again = 0
-        self._arming = False
-        self._arrived: list[Incoming] = []
+        self._pulls = Pulls(connection, f"{self._stream}.{self._consumer}", mark.floor, self._arrived, self._recover)
+        self.request, self.outstanding = self._pulls.request, self._pulls.outstanding
+        self._bell: Callable[[], None] | None = None
         self._bells: list[Listening] = []
-        self._inbox: Listening | None = None
-        self._reply = ""
         self._alive = True
-        self._renewed = self._heard = time.monotonic()
+        self._renewed = time.monotonic()
         self._recovery: asyncio.Task[None] | None = None
         self._recover_again = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Listen for deliveries and keep the lease; called once, before the owner sees the intake."""
-        self._inbox = await self._listen()
+        await self._pulls.start()
         self._connection.on_up.append(self._reconnected)
         self._connection.on_closed.append(self._give_up)
         self._run(self._keep())
-
-    async def _listen(self) -> Listening:
-        self._reply = self._connection.inbox()
-        return await self._connection.listen(self._reply, self._received)
 
     def _run(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -106,86 +89,9 @@ class JetStreamIntake:
     def fresh(self) -> bool:
         return self._alive and time.monotonic() - self._renewed < FRESH
 
-    def request(self, events: int) -> None:
-        self._wanted += events
-        self._arm_soon()
-
-    def outstanding(self) -> int:
-        return self._wanted
-
-    def _arm_soon(self) -> None:
-        wanted = self._wanted + self._again
-        if not self._arming and self._alive and self._armed < wanted and self._armed <= wanted // 2:
-            self._arming = True
-            asyncio.get_running_loop().call_soon(self._arm)
-
-    def _arm(self) -> None:
-        self._arming = False
-        batch = self._wanted + self._again - self._armed
-        if batch > 0 and self._alive and self._recovery is None:
-            self._armed += batch
-            self._run(self._pull(batch))
-
-    async def _pull(self, batch: int) -> None:
-        pull = {
-            "batch": batch,
-            "max_bytes": PULL_BYTES,
-            "expires": int(EXPIRES * NANOSECONDS),
-            "idle_heartbeat": int(HEARTBEAT * NANOSECONDS),
-        }
-        name = self._membership.consumer(self.epoch)
-        self._heard = time.monotonic()
-        try:
-            await self._connection.send(
-                f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{name}", msgspec.json.encode(pull), self._reply
-            )
-        except BusError:
-            self._recover()
-
-    def _received(self, message: Message) -> None:
-        self._heard = time.monotonic()
-        reply = message.reply
-        if not reply.startswith("$JS.ACK."):
-            self._control(message)
-            return
-        tokens = reply.split(".")
-        at = 5 if len(tokens) == 9 else 7  # 9 tokens, or 11 and more with domain and account (ADR-15)
-        seq = int(tokens[at])
-        self._armed -= 1
-        if seq > self._position:
-            self._position = seq
-            self._wanted -= 1
-            self._held.append(seq)
-            self._replies[seq] = reply
-            if not self._arrived:
-                asyncio.get_running_loop().call_soon(self._hand_over)
-            data = message.data
-            self._arrived.append(Incoming(0, seq, ordering_key(data), data, int(tokens[at + 2]) / NANOSECONDS))
-        else:
-            self._again -= 1
-            if seq <= self._floor:
-                self._ackable = reply
-            else:
-                self._replies[seq] = reply
-        self._arm_soon()
-
-    def _hand_over(self) -> None:
-        arrived, self._arrived = self._arrived, []
+    def _arrived(self, events: Sequence[Incoming]) -> None:
         if self._alive:
-            self._deliver(arrived)
-
-    def _control(self, message: Message) -> None:
-        code = status(message.headers)
-        headers = message.headers or {}
-        description = headers.get("Description", "")
-        if code == "100":
-            return
-        if code in {"408", "409"} and ("Nats-Pending-Messages" in headers or "Consumer Deleted" not in description):
-            self._armed = max(0, self._armed - int(headers.get("Nats-Pending-Messages", "0")))
-            if "Server Shutdown" not in description:
-                self._arm_soon()
-            return
-        self._recover()
+            self._deliver(events)
 
     async def read(self, share: int, seq: int) -> bytes:  # noqa: ARG002  # JetStream has one share
         return await self._js.payload(self._stream, seq)
@@ -197,15 +103,8 @@ class JetStreamIntake:
         if done:
             self._done.update(done)
             self._dirty = True
-        while self._held and self._held[0] <= self._floor:
-            self._ackable = self._replies.pop(self._held.popleft(), self._ackable)
-        await self._acknowledge()
-
-    async def _acknowledge(self) -> None:
-        """Ack-all up to the floor. Without an answer: an ack that is lost costs a duplicate, never an event."""
-        reply, self._ackable = self._ackable, ""
-        if reply and self._connection.connected:
-            await self._connection.send(reply, b"")
+        self._pulls.passed(floor)
+        await self._pulls.acknowledge()
 
     async def record_attempt(self, share: int, seq: int, attempt: Attempt) -> None:  # noqa: ARG002  # JetStream has one share
         if not self._alive:
@@ -221,13 +120,14 @@ class JetStreamIntake:
             raise DeadLetterRefused(f"dead letter of event {seq}: {error}") from error
 
     async def pending(self) -> int:
-        info = await self._js.consumer_info(self._stream, self._membership.consumer(self.epoch))
+        info = await self._js.consumer_info(self._stream, self._consumer)
         if info is None:
             raise LagUnknown(f"the consumer of {self._membership.subscription.key} is gone")
-        return max(0, info.num_pending - self._again)
+        return max(0, info.num_pending - self._pulls.again)
 
     async def arm(self, bell: Callable[[], None]) -> int:
         await self.disarm()
+        self._bell = bell
         for subject in self._membership.filters:
             self._bells.append(await self._connection.listen(subject, lambda _: bell()))
         # The SUBs stand once this is answered (a flush would not tell). Its count may be too low: what was published
@@ -237,12 +137,12 @@ class JetStreamIntake:
             return pending
         await self._js.barrier(self._membership.topic.barrier)
         for subject in self._membership.filters:
-            if await self._js.any_from(self._stream, self._position + 1, subject):
+            if await self._js.any_from(self._stream, self._pulls.position + 1, subject):
                 return max(1, await self.pending())
         return 0
 
     async def disarm(self) -> None:
-        bells, self._bells = self._bells, []
+        bells, self._bells, self._bell = self._bells, [], None
         for bell in bells:
             await bell.stop()
 
@@ -266,8 +166,7 @@ class JetStreamIntake:
     async def _end(self) -> None:
         self._connection.on_up.remove(self._reconnected)
         self._connection.on_closed.remove(self._give_up)
-        if self._inbox is not None:
-            await self._inbox.stop()
+        await self._pulls.stop()
         current = asyncio.current_task()
         for task in self._tasks:
             if task is not current:
@@ -288,10 +187,10 @@ class JetStreamIntake:
                     due = time.monotonic() + RENEW
                     await self._renew()
                 await self._save()
-                await self._acknowledge()
+                await self._pulls.acknowledge()
             except BusError:
                 pass  # `fresh` turns False by itself, and the next tick tries again
-            if self._armed > 0 and time.monotonic() - self._heard > SILENCE:
+            if self._pulls.silent():
                 self._recover()
             await asyncio.sleep(TICK)
 
@@ -356,16 +255,13 @@ class JetStreamIntake:
                 if not self._recover_again:
                     break
         self._recovery = None
-        self._arm_soon()
+        if self._bell is not None:
+            self._bell()  # nobody rang for what was published while the connection was broken
 
     async def _replace_consumer(self) -> None:
-        if self._inbox is not None:
-            await self._inbox.stop()
-        self._replies.clear()
-        self._ackable = ""  # acks of the old consumer would wedge the new one, which has its name
-        floor, again = self._floor, len(self._held)  # what is committed from here on comes once more, and is acked then
+        await self._pulls.stop()
+        floor = self._floor  # what is committed from here on comes once more, and is acknowledged then
         await self._save_window()
-        await self._js.delete_consumer(self._stream, self._membership.consumer(self.epoch))
+        await self._js.delete_consumer(self._stream, self._consumer)
         await self._membership.create_consumer(self.epoch, floor)
-        self._armed, self._again = 0, again
-        self._inbox = await self._listen()
+        await self._pulls.start()

@@ -14,7 +14,7 @@ import pytest
 
 from api.meta import Key
 from api.model import Bus, Option, Subscription
-from eventbus import cloudevents, intake
+from eventbus import cloudevents, intake, pulls
 from eventbus.bus import Attempt, DeadLetter, EventBus, Incoming, Intake
 from eventbus.connect import NotYet, connect
 from eventbus.errors import AuthFailed, BusError, BusFull, Fenced, LagUnknown, TooLarge, Unreachable
@@ -752,8 +752,8 @@ def test_two_takers_at_once_leave_one_owner(real: Broker) -> None:
 
 @pytest.mark.broker
 def test_a_pull_that_expired_is_asked_again(real: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "EXPIRES", 0.5)
-    monkeypatch.setattr(intake, "HEARTBEAT", 0.2)
+    monkeypatch.setattr(pulls, "EXPIRES", 0.5)
+    monkeypatch.setattr(pulls, "HEARTBEAT", 0.2)
 
     async def test(bus: EventBus) -> None:
         owner = await Owner.open(bus, real.subscription())
@@ -763,6 +763,34 @@ def test_a_pull_that_expired_is_asked_again(real: Broker, monkeypatch: pytest.Mo
         await owner.wait(lambda: len(owner.events) == 4)
 
         assert owner.intake.outstanding() == 6
+
+    real.run(test)
+
+
+@pytest.mark.broker
+def test_events_larger_than_one_pull_arrive(real: Broker) -> None:
+    async def test(bus: EventBus) -> None:
+        owner = await Owner.open(bus, real.subscription())
+        for number in range(5):
+            await bus.publish("topic", event(number, size=3 << 20))
+        owner.intake.request(10)
+        await owner.wait(lambda: len(owner.events) == 5)
+
+        assert owner.intake.outstanding() == 5
+        assert await owner.intake.pending() == 0
+
+    real.run(test)
+
+
+@pytest.mark.broker
+def test_a_sleeper_is_woken_for_what_was_published_while_it_was_cut_off(real: Broker, server: Nats) -> None:
+    async def test(bus: EventBus) -> None:
+        owner = await Owner.open(bus, real.subscription())
+        rung = asyncio.Event()
+        assert await owner.intake.arm(rung.set) == 0
+        await asyncio.to_thread(server.restart)
+        async with asyncio.timeout(TIMEOUT):
+            await rung.wait()
 
     real.run(test)
 
@@ -778,7 +806,7 @@ def test_a_consumer_deleted_by_hand_is_made_again(real: Broker) -> None:
         owner.intake.request(10)
         await owner.wait(lambda: len(owner.events) == 6)
         held = owner.intake
-        await held._js.delete_consumer(held._stream, held._membership.consumer(held.epoch))  # type: ignore[attr-defined]  # as an operator would
+        await held._js.delete_consumer(held._stream, held._consumer)  # type: ignore[attr-defined]  # as an operator would
         await fill(bus, 2, first=6)
         await owner.wait(lambda: len(owner.events) == 8)
         await owner.intake.commit(0, owner.events[6].seq, [])
