@@ -106,6 +106,10 @@ class ScalingStrategy(Wire, frozen=True, kw_only=True):
     """``custom``: taken off the queue length."""
     custom_scaling_running_job_percentage: Percent | None = None
     """``custom``: share of the running Jobs that is taken off, as ``50%``."""
+    multiple_scalers_calculation: Literal["max", "min", "avg", "sum"] | None = None
+    """How several scalers are joined."""
+    pending_pod_conditions: tuple[str, ...] = ()
+    """``accurate``: conditions of a pod that make it no longer pending."""
 
 
 class ScaleTarget(Wire, frozen=True, kw_only=True):
