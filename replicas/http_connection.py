@@ -40,7 +40,7 @@ class Connection(asyncio.Protocol):
         self._bodiless = False
         self._framed = False
         self._small = False
-        self.reused = False
+        self._paused = False
         self.idle_since = 0.0
 
     @property
@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
         if self._bodiless:  # the parser still waits for the body that a reply to HEAD announces
             self._parser = httptools.HttpResponseParser(self)
         if keep and self.open:
-            self.reused = True
+            self._resume()  # the reply's reader may never take what made it pause
             self._done(self)
         else:
             self.close()
@@ -222,9 +222,11 @@ class Connection(asyncio.Protocol):
             self._fail(BrokenReply("the replica answered before it took the whole request"))
 
     def _pause(self) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not self._paused:
+            self._paused = True
             self._transport.pause_reading()
 
     def _resume(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None and self._paused and not self._transport.is_closing():
+            self._paused = False
             self._transport.resume_reading()

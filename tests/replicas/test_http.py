@@ -1,67 +1,15 @@
-"""The HTTP client against real sockets whose server writes exact bytes."""
+"""The HTTP client against real sockets: framing, kept connections, streams."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from replicas.errors import BrokenReply, ConnectFailed, ReplicaError, ReplyTimeout, ReplyTooLarge
-from replicas.http import HttpClient, Response
-
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def listening(serve: Serve, path: Path | None) -> AsyncIterator[str]:
-    """Serve each connection with *serve*, on a Unix socket at *path* or on TCP; yields the address."""
-
-    async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await serve(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.close()
-
-    if path is not None:
-        server = await asyncio.start_unix_server(run, path)
-        address = f"unix:{path}"
-    else:
-        server = await asyncio.start_server(run, "127.0.0.1", 0)
-        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
-        yield address
-    finally:
-        server.close()
-        await server.wait_closed()
-        await asyncio.sleep(0)  # transports close in the next turn of the loop
-
-
-def answering(reply: bytes, *, close: bool = True) -> Serve:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(reply)
-        await writer.drain()
-        if not close:
-            await reader.read()
-
-    return serve
-
-
-async def exchange(serve: Serve, path: Path, *, seconds: float = 10, limit: int = 1 << 20) -> tuple[Response, bytes]:
-    client = HttpClient()
-    async with listening(serve, path) as address:
-        try:
-            response = await client.request(address, "POST", "/", [], b"x", timeout=seconds)
-            return response, await response.read(limit)
-        finally:
-            await client.aclose()
+from replicas.http import HttpClient
+from tests.replicas.listening import answering, exchange, listening
 
 
 @pytest.mark.parametrize("unix", [True, False])
@@ -108,25 +56,6 @@ def test_every_framing_of_a_reply_is_read(tmp_path: Path, reply: bytes, body: by
     assert asyncio.run(exchange(answering(reply), tmp_path / "s"))[1] == body
 
 
-BROKEN = [
-    b"",
-    b"HTTP/1.1 200",
-    b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nabc",
-    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nabc",
-    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nabc",
-    b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\na",
-    b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",
-    b"SSH-2.0-OpenSSH\r\n",
-    b"HTTP/1.1 200 OK\r\n" + b"x: " + b"y" * (70 << 10) + b"\r\n",
-]
-
-
-@pytest.mark.parametrize("reply", BROKEN, ids=range(len(BROKEN)))
-def test_a_broken_reply_is_told_apart(tmp_path: Path, reply: bytes) -> None:
-    with pytest.raises(BrokenReply):
-        asyncio.run(exchange(answering(reply), tmp_path / "s"))
-
-
 def test_a_reply_to_head_has_no_body_and_keeps_the_connection(tmp_path: Path) -> None:
     connections = 0
 
@@ -148,65 +77,6 @@ def test_a_reply_to_head_has_no_body_and_keeps_the_connection(tmp_path: Path) ->
             await client.aclose()
 
     asyncio.run(scenario())
-
-
-def test_nobody_listening_is_not_started(tmp_path: Path) -> None:
-    async def scenario(address: str) -> None:
-        with pytest.raises(ConnectFailed):
-            await HttpClient().request(address, "GET", "/", [], timeout=5)
-
-    asyncio.run(scenario(f"unix:{tmp_path}/absent"))
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, not listening: refused
-        asyncio.run(scenario(f"127.0.0.1:{taken.getsockname()[1]}"))
-
-
-def test_a_listener_that_closes_unread_is_not_started_one_that_read_is_broken(tmp_path: Path) -> None:
-    async def scenario(error: type[ReplicaError], name: str, *, read: bool) -> None:
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(str(tmp_path / name))
-        listener.listen()
-        listener.setblocking(False)
-        loop = asyncio.get_running_loop()
-        request = asyncio.create_task(
-            HttpClient().request(f"unix:{tmp_path / name}", "POST", "/", [], b"x" * 100, timeout=5)
-        )
-        accepted, _ = await loop.sock_accept(listener)
-        first = await loop.sock_recv(accepted, 1 if not read else 1 << 16)
-        assert first
-        accepted.close()
-        with pytest.raises(error):
-            await request
-        listener.close()
-
-    asyncio.run(scenario(ConnectFailed, "unread", read=False))
-    asyncio.run(scenario(BrokenReply, "read", read=True))
-
-
-def test_a_reset_over_tcp_may_have_started(tmp_path: Path) -> None:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        writer.transport.abort()
-
-    async def scenario() -> None:
-        async with listening(serve, None) as address:
-            with pytest.raises(BrokenReply):
-                await HttpClient().request(address, "POST", "/", [], b"x", timeout=5)
-
-    asyncio.run(scenario())
-
-
-@pytest.mark.parametrize("reply", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nabc"])
-def test_the_time_limit_covers_head_and_body(tmp_path: Path, reply: bytes) -> None:
-    with pytest.raises(ReplyTimeout):
-        asyncio.run(exchange(answering(reply, close=False), tmp_path / "s", seconds=0.05))
-
-
-def test_a_reply_above_the_limit_is_cut(tmp_path: Path) -> None:
-    reply = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n" + b"x" * 100
-    with pytest.raises(ReplyTooLarge):
-        asyncio.run(exchange(answering(reply), tmp_path / "s", limit=99))
 
 
 def test_bodies_stream_both_ways_in_step(tmp_path: Path) -> None:
@@ -292,3 +162,22 @@ def test_who_gives_up_closes_the_connection(tmp_path: Path) -> None:
 def test_a_line_break_never_leaves_in_a_header() -> None:
     with pytest.raises(ValueError, match="line break"):
         asyncio.run(HttpClient().request("unix:/none", "GET", "/", [(b"a", b"b\r\nc: d")], timeout=1))
+
+
+def test_a_long_reply_that_nobody_reads_does_not_stop_the_next_one(tmp_path: Path) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 300000\r\n\r\n" + b"x" * 300_000)
+
+    async def scenario() -> None:
+        client = HttpClient()
+        async with listening(serve, tmp_path / "s") as address:
+            for _ in range(3):
+                response = await client.request(address, "GET", "/", [], timeout=5)
+                async with asyncio.timeout(5):
+                    while not response.complete:  # noqa: ASYNC110 - what is observed is the socket
+                        await asyncio.sleep(0.001)
+            await client.aclose()
+
+    asyncio.run(scenario())
