@@ -175,7 +175,9 @@ class App:
         except BaseException:
             slots.give(1)
             raise
-        if isinstance(reply.body, bytes):
+        if reply.after is not None:
+            reply.after.add_done_callback(lambda _done: slots.give(1))
+        elif isinstance(reply.body, bytes):
             slots.give(1)
         else:
             reply.body = _held(reply.body, lambda: slots.give(1))

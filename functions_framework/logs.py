@@ -65,8 +65,10 @@ class Lines(io.TextIOBase):
         self._severity = severity
         self._descriptor = descriptor
 
-    def write(self, text: str) -> int:
+    def write(self, text: str | bytes) -> int:
         """Keep the unfinished rest of a line for this thread or task."""
+        size = len(text)
+        text = text if isinstance(text, str) else bytes(text).decode("utf-8", "replace")
         *whole, rest = (_partial.get() + text).split("\n")
         for line in whole:
             if line:
@@ -75,7 +77,12 @@ class Lines(io.TextIOBase):
             self._log.write(self._severity, rest)
             rest = ""
         _partial.set(rest)
-        return len(text)
+        return size
+
+    @property
+    def buffer(self) -> Lines:
+        """Itself: those who write bytes to ``sys.stdout.buffer`` mean the same log."""
+        return self
 
     def flush(self) -> None:
         """Nothing to do: finished lines are out already, and an unfinished one waits for its end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -46,7 +47,7 @@ class Request:
 class Reply:
     """One HTTP reply; the body is whole, or a stream whose end is the end of the reply."""
 
-    __slots__ = ("body", "close", "headers", "status")
+    __slots__ = ("after", "body", "close", "headers", "status")
 
     def __init__(
         self,
@@ -61,6 +62,8 @@ class Reply:
         self.headers = headers if headers is not None else []
         self.close = close
         """Whether the connection ends with this reply."""
+        self.after: asyncio.Future[Any] | None = None
+        """The thread that still runs when a deadline made this reply; its place is taken until it ends."""
 
 
 JSON = (b"content-type", b"application/json")

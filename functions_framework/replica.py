@@ -57,14 +57,14 @@ def serve(request: Fork) -> int:
     report = os.fdopen(STATUS, "wb", buffering=0)
     if os.environ.get("EVOKE_LOG") == "json":
         logs.install(os.environ)
-    timeout = timedelta(seconds=float(os.environ.get("EVOKE_IMPORT_TIMEOUT") or IMPORT_TIMEOUT.total_seconds()))
     try:
+        timeout = timedelta(seconds=float(os.environ.get("EVOKE_IMPORT_TIMEOUT") or IMPORT_TIMEOUT.total_seconds()))
         loaded = load(".", request.target, concurrency=request.concurrency, timeout=timeout, several=False)
         app = App(loaded, os.environ)
     except LoadError as error:
         return _failed(report, error.failure)
-    except msgspec.MsgspecError as error:
-        return _failed(report, LoadFailure(code="E180", message=f"FUNC_CONTEXT: {error}"))
+    except ValueError as error:  # of FUNC_CONTEXT or EVOKE_IMPORT_TIMEOUT: msgspec's errors are ValueErrors
+        return _failed(report, LoadFailure(code="E180", message=f"environment: {error}"))
     if request.check:
         _tell(report, app.descriptor)
         return 0

@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import io
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
 from typing import Any
@@ -30,6 +31,7 @@ class WebCalls:
 
     def __init__(self, handler: Handler, executor: Callable[[], Executor], call: Callable[..., Any]) -> None:
         self._handler = handler
+        self._is_async = handler.is_async
         self._executor = executor
         self._call = call
         """``call(request)`` or ``call(request, invocation)``: the handler behind its kind's adapter."""
@@ -44,16 +46,29 @@ class WebCalls:
 
     async def take(self, request: Request, invocation: Invocation) -> Reply:
         """Answer one request; raises nothing."""
-        loop = asyncio.get_running_loop()
+        left = None if invocation.deadline is None else max(0.0, invocation.deadline - time.time())
         try:
-            if self._handler.is_async:
-                reply = await self._asynchronous(request, invocation)
+            if self._is_async:
+                async with asyncio.timeout(left):
+                    reply = await self._asynchronous(request, invocation)
             else:
-                reply = await loop.run_in_executor(self._executor(), self._blocking, request, invocation)
+                reply = await self._in_thread(request, invocation, left)
+        except TimeoutError:
+            reply = text_reply("the handler did not end before the deadline", 504)
         except Exception as error:  # the reply could not be made: still one answer
             log.error("%s: %s", type(error).__name__, error, exc_info=error)
             reply = crashed()
         reply.headers.append((b"function-execution-id", invocation.call.encode("latin-1", "replace")))
+        return reply
+
+    async def _in_thread(self, request: Request, invocation: Invocation, left: float | None) -> Reply:
+        loop = asyncio.get_running_loop()
+        thread = loop.run_in_executor(self._executor(), self._blocking, request, invocation)
+        await asyncio.wait([thread], timeout=left)
+        if thread.done():
+            return thread.result()
+        reply = text_reply("the handler did not end before the deadline and still runs", 504)
+        reply.after = thread
         return reply
 
     async def _asynchronous(self, request: Request, invocation: Invocation) -> Reply:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import flask
 import pytest
 
 from functions_framework import aio, create_app
 from functions_framework.exceptions import InvalidTargetTypeException, MissingSourceException, MissingTargetException
 from functions_framework.views import PlainView
-from tests.functions_framework.harness import answer, app, ask, event, request, structured, text, write
+from tests.functions_framework.harness import answer, app, ask, event, request, serve, structured, text, write
 
 VIEWS = {
     "text": '"hello"',
@@ -170,6 +172,30 @@ def test_the_execution_id_is_taken_over_or_made(view):
 
     assert dict(given.headers)[b"function-execution-id"] == b"abc"
     assert len(dict(made.headers)[b"function-execution-id"]) == 12
+
+
+@pytest.mark.parametrize("how", ["def", "async def"])
+def test_a_request_past_its_deadline_gets_504_and_a_thread_keeps_its_place(tmp_path, how):
+    application = app(
+        tmp_path,
+        f"""
+        import asyncio, threading
+        import functions_framework as ff
+        gate = threading.Event()
+
+        @ff.http
+        {how} view(request):
+            {"await asyncio.Event().wait()" if how != "def" else "gate.wait(10)"}
+        """,
+    )
+
+    async def work(running):
+        reply = await running.handle(request("GET", "/", evoke_deadline=str(time.time() + 0.05)))
+        busy = running._runners["view"].slots.busy
+        running.loaded.module.gate.set()
+        return reply.status, busy
+
+    assert serve(application, work) == (504, 1 if how == "def" else 0)
 
 
 TYPED = """

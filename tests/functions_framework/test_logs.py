@@ -130,4 +130,6 @@ def test_a_huge_line_is_cut_and_a_closed_log_does_no_harm(tmp_path, log):
     print("x" * 100_000)
     assert len(log.lines()[0]["message"]) == logs.MAX_LINE
 
+    sys.stdout.buffer.write(b"bytes\n")
+    assert log.lines()[-1]["message"] == "bytes"
     logs.JsonLog(9999, {}).write("INFO", "to nobody")

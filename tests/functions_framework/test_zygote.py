@@ -243,6 +243,25 @@ def test_an_import_that_hangs_is_reported(starter, short):
     assert (failure.file, failure.line) == ("main.py", 3)
 
 
+def test_a_broken_context_is_reported(starter, short):
+    source = write(short / "code", ECHO).parent
+
+    _, failure = starter.fork("r1", source, env={"FUNC_CONTEXT": '{"outputs": 3}'})
+
+    assert isinstance(failure, wire.LoadFailure)
+    assert failure.message.startswith("environment: Expected `object | null`, got `int` - at `$.outputs`")
+
+
+def test_sigterm_is_passed_on_and_the_zygote_ends_last(zygote, starter, short):
+    started, _ = starter.fork("r1", write(short / "code", ECHO).parent)
+    assert isinstance(started, wire.Started)
+
+    zygote.terminate()
+
+    assert starter.reply() == wire.Exited(id="r1", pid=started.pid, code=0)
+    assert zygote.wait(10) == 0
+
+
 def test_check_reports_and_exits_without_serving(starter, short):
     source = write(short / "code", ECHO).parent
 
