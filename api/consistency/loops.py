@@ -47,7 +47,7 @@ def loops(members: Sequence[Member]) -> Iterator[tuple[int, Fault]]:
     for number, found in closing.items():
         first = min(found, key=lambda edge: (edge.member, edge.to[0] != "subject"))
         names = " -> ".join(dict.fromkeys(place[-1] for place, mine in circle.items() if mine == number))
-        yield first.member, Fault("E124", first.path, f"events would go round for ever: {names}")
+        yield first.member, Fault("E124", first.path, f"events would go round for ever: {names}; send to another topic")
 
 
 def _edges(index: int, member: Member) -> Iterator[tuple[Place, _Edge]]:

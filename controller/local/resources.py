@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,11 +13,13 @@ import msgspec
 from api import documents
 from api.actions import Resource
 from api.codes import CODES
+from api.consistency.changes import changes
 from api.consistency.loops import Member
 from api.documents import Document
 from api.errors import InvalidInput, NotFound, Problem
 from api.kinds import KINDS, NAMES, KindInfo
 from api.meta import Key
+from api.tree import text_of
 from controller import authority, reading, revisions
 from controller.local.secrets import Secrets
 from controller.local.sqlite import Applied, Manifest, SqliteStore, Stored
@@ -39,6 +41,8 @@ class Resources:
         secrets = [document for document in found if document.info.kind == "Secret"]
         others = [document for document in found if document.info.kind != "Secret"]
         values = {document.key: _secret_values(document) for document in secrets}
+        if fixed := [problem for document in others for problem in self._fixed(document)]:
+            raise InvalidInput(fixed)
         warnings = await self._warnings(others)
         if refused := [problem for said in warnings.values() for problem in said if problem.code in CODES]:
             raise InvalidInput(refused)  # a condition that does not compile, a loop with what is there already
@@ -102,6 +106,16 @@ class Resources:
         except NotFound:
             return {}
         return {name: stored.annotations[name] for name in KEPT if name in stored.annotations}
+
+    def _fixed(self, document: Document) -> Iterator[Problem]:
+        """What *document* changes although it may not."""
+        try:
+            before = self._store.get(document.info.kind, document.key).spec
+        except NotFound:
+            return
+        for fault in changes(document.info.kind, before, document.body):
+            path = text_of(fault.path)
+            yield Problem(code=fault.code, message=fault.message, path=path, file=document.file, line=document.line)
 
     async def _warnings(self, found: Sequence[Document]) -> dict[tuple[str, Key], tuple[Problem, ...]]:
         """What the readers would say of *found* beside everything that is there."""

@@ -61,3 +61,14 @@ def test_what_is_not_honoured_is_a_warning(resources: Resources) -> None:
     (result,) = apply(resources, source)
 
     assert (result["outcome"], [one.path for one in result["warnings"]]) == ("created", ["spec.logLevel"])
+
+
+def test_a_revision_is_made_once(resources: Resources) -> None:
+    text = FUNCTION.replace("kind: Function", "kind: Serving") + "  {triggers: {}, image: a, replicas: 1}\n"
+    apply(resources, text)
+    apply(resources, text.replace("replicas: 1", "replicas: 2"))
+
+    with pytest.raises(InvalidInput) as caught:
+        apply(resources, text.replace("image: a", "image: b"))
+
+    assert [(one.code, one.path) for one in caught.value.problems] == [("E127", "spec.image")]
