@@ -67,7 +67,8 @@ class PlainView:
         if isinstance(value, str | bytes | bytearray):
             return self._response(value if isinstance(value, str) else bytes(value), mimetype="text/html")
         if isinstance(value, dict | list):
-            return self._response(json.dumps(value, default=str), mimetype="application/json")
+            text = json.dumps(value, default=str, separators=(",", ":")) + "\n"  # as flask writes it
+            return self._response(text, mimetype="application/json")
         if hasattr(value, "get_response"):
             return value.get_response()
         if hasattr(value, "__next__"):
