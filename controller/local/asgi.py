@@ -120,14 +120,15 @@ async def _stream(stream: Stream, receive: Receive, send: Send) -> None:
     async def pump() -> None:
         async for item in stream.items:
             await send({"type": "http.response.body", "body": _encoder.encode(item) + b"\n", "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
 
     pumping, leaving = asyncio.ensure_future(pump()), asyncio.ensure_future(_disconnected(receive))
-    await asyncio.wait({pumping, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    with contextlib.suppress(asyncio.CancelledError):  # the controller ends: so does the stream, without a word
+        await asyncio.wait({pumping, leaving}, return_when=asyncio.FIRST_COMPLETED)
     for task in (pumping, leaving):
         task.cancel()
     with contextlib.suppress(asyncio.CancelledError, OSError):
         await pumping
+    await send({"type": "http.response.body", "body": b""})  # after its end, or to nobody, this does nothing
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -67,6 +67,7 @@ class Fleet:
         self._changed, self._on_ready = changed, ready
         self._paces: dict[RevisionKey, _Pace] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
         self.replicas: Replicas
 
     def adopts(self, revision: RevisionKey) -> bool:
@@ -93,7 +94,7 @@ class Fleet:
     def converge(self, revision: RevisionKey) -> None:
         """Do the next step towards what is wanted."""
         record, pace = self._revisions.get(revision), self._pace(revision)
-        if record is None or pace.removing:
+        if record is None or pace.removing or self._stopping:
             return
         if record.descriptor is None:
             self._start_check(record, pace)
@@ -131,7 +132,8 @@ class Fleet:
         self._changed()
 
     async def stop(self, grace: timedelta | None = None) -> None:
-        """End every task; with *grace* every replica too."""
+        """End every task; with *grace* every replica too, and nothing starts any more."""
+        self._stopping = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -146,7 +146,9 @@ async def serve_http(app: Router, listener: socket.socket) -> None:
         def capture_signals(self) -> Iterator[None]:
             yield  # signals are the controller's
 
-    config = uvicorn.Config(app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False)
+    config = uvicorn.Config(
+        app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False, proxy_headers=False
+    )
     await Server(config).serve(sockets=[listener])
 
 

@@ -50,7 +50,11 @@ class Controller:
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "controller.local.main", *words], stdout=self._log, stderr=self._log, cwd="/"
         )
-        self.until(lambda: self.ask("GET", "/v1/platform"))
+        try:
+            self.until(lambda: self.ask("GET", "/v1/platform"))
+        except AssertionError:
+            self.stop()
+            raise
 
     def stop(self):
         self.process.terminate()
