@@ -76,7 +76,7 @@ class GatewayAgent:
             self._soon = None
         self._wanted.clear()
         for revision, waiting in self._traffic.waiting():
-            if not self._table.ready(revision):
+            if not self._table.listed(revision):
                 self._wanted.add(revision)
                 self._send(Want(revision=revision, generation=self._table.generation(revision), waiting=waiting))
         self._seq += 1
@@ -93,7 +93,7 @@ class GatewayAgent:
 
     def holding(self, revision: RevisionKey) -> bool:
         """A request waits for *revision*; says so at once, once, when nothing runs. Answers whether that is so."""
-        cold = not self._table.ready(revision)
+        cold = not self._table.listed(revision)
         if cold:
             self._activating.add(revision)
         if cold and revision not in self._wanted:
@@ -175,7 +175,7 @@ class GatewayAgent:
     def _on_table(self, revision: RevisionKey) -> None:
         """Replicas came or went: whoever is held for a revision without any must be told of again."""
         if revision in self._wanted:
-            if self._table.ready(revision):
+            if self._table.listed(revision):
                 self._wanted.discard(revision)
-        elif not self._table.ready(revision) and self._traffic.waiting_for(revision):
+        elif self._traffic.waiting_for(revision) and not self._table.listed(revision):
             self.report()

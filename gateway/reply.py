@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Protocol
 
@@ -60,6 +63,8 @@ class Reply:
         if not sized and not self._bodiless:
             self._chunked = not self._old
             self._keep = self._keep and self._chunked
+        if not any(name == b"date" for name, _ in headers):
+            headers = [*headers, (b"date", _date(int(time.time())))]
         lines = [b"HTTP/1.1 %d %b" % (status, _REASONS.get(status, b""))]
         lines += [b"%b: %b" % header for header in (*headers, *self.extra)]
         if self._chunked:
@@ -94,3 +99,8 @@ class Reply:
     def _finish(self) -> None:
         self.ended = True
         self._sink.finished(keep=self._keep)
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode()

@@ -156,6 +156,11 @@ class ReplicaTable:
             return ()
         return tuple(endpoint for endpoint in known.endpoints.values() if self._usable(known, endpoint.replica))
 
+    def listed(self, revision: RevisionKey) -> bool:
+        """Whether the controller lists a replica of *revision* that is not closing; one that rests a moment counts."""
+        known = self._revisions.get(revision)
+        return known is not None and bool(known.endpoints.keys() - known.closing)
+
     def in_flight(self, replica: str) -> int:
         return self._in_flight.get(replica, 0)
 

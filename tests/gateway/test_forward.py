@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from api.frames import Want
 from gateway.limits import Limits
-from tests.gateway.world import HELLO, REVISION, Call, World, json_error, reply, run, world
+from tests.gateway.world import HELLO, REVISION, Call, World, hello, json_error, reply, run, world
 from tests.replicas.control import until
 
 
@@ -264,5 +264,27 @@ def test_a_function_that_never_was_ready_is_503(tmp_path: Path) -> None:
         async with world(tmp_path, replace(HELLO, backends=())) as here:
             status, body = await here.fetch()
             assert (status, json_error(body)["code"]) == (503, "not-ready")
+
+    run(scenario())
+
+
+def test_a_replica_without_room_is_no_cold_start(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with world(tmp_path) as here:
+            tries = 0
+
+            async def answer(call: Call, writer: asyncio.StreamWriter) -> None:
+                nonlocal tries
+                tries += 1
+                if tries < 3:
+                    writer.write(reply(b"", "503 Service Unavailable", "evoke-not-started: 1\r\n"))
+                else:
+                    await hello(call, writer)
+
+            await here.replica(answer)
+            response = await here.ask()
+            assert (response.status, tries) == (200, 3)
+            assert response.header(b"x-evoke-cold-start-ms") is None
+            assert not here.controller.agents["gateway-0"].wants
 
     run(scenario())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import msgspec
@@ -214,7 +215,9 @@ def test_an_invocation_that_is_not_stored_is_not_accepted(tmp_path: Path) -> Non
 def test_the_gateways_own_pages(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with world(tmp_path) as here:
-            assert await here.fetch("/healthz") == (200, b"ok\n")
+            healthy = await here.ask("/healthz")
+            assert (healthy.status, await healthy.read(10)) == (200, b"ok\n")
+            assert parsedate_to_datetime((healthy.header(b"date") or b"").decode()).tzinfo is not None
             assert (await here.fetch("/metrics", method="POST"))[0] == 405
             page = (await here.fetch("/metrics"))[1]
             assert b'evoke_replicas_ready{function="hello",namespace="default",revision="00001"} 0.0' in page

@@ -159,6 +159,7 @@ def test_a_struck_replica_rests() -> None:
         replicas.strike("a", 0.01)
         assert replicas.pick(REVISION) is None
         assert replicas.ready(REVISION) == ()
+        assert replicas.listed(REVISION)
         waiting = asyncio.create_task(replicas.acquire(REVISION, 10))
         await asyncio.sleep(0)
         now[0] = 0.02
