@@ -3,8 +3,13 @@
 BusError
 ├── Refused          the publish was not accepted: bus full, too large, denied (never acknowledged)
 │   ├── BusFull      507: above the outside publishers' share of the stream
-│   └── TooLarge     413
+│   ├── TooLarge     413
+│   └── Malformed    400: no CloudEvent (in cloudevents.py)
 ├── Unreachable      no connection, or no answer within the deadline
+│   └── NoStream     nothing stores the subject (in publishing.py)
+├── ApiError         JetStream refused a call (in jetstream.py)
+├── NotYet           a kind of bus that is not built (in connect.py)
+├── BrokerBinary     the embedded broker's binary is missing or foreign (in embedded.py)
 ├── AuthFailed       the broker refused the credentials
 ├── Fenced           another owner took over this subscription; stop at once
 ├── LagUnknown       the broker cannot tell; never to be read as zero
