@@ -46,6 +46,7 @@ def refused(why: str) -> Support:
 
 
 _IMAGES = later("functions run from source folders in this release")
+_SHARED_CORES = kubernetes("processes of this machine have a limit of memory only")
 _COMPONENTS = later("components come with the Dapr API of the proxy; use an EventBus")
 _SHARED = refused("event sources run in the shared proxy, which needs no scaling of its own")
 _STAN = refused("NATS Streaming is at its end of life; this bus is served by the platform's own JetStream")
@@ -64,7 +65,10 @@ _FUNCTION: Mapping[str, Support] = {
     "build.builder": _IMAGES,
     "build.builderCredentials": _IMAGES,
     "build.shipwright": _IMAGES,
-    "build.env": BOTH,
+    "build.env": later("a bundle is built without running anything; only the name of the handler is read"),
+    "build.env.FUNC_NAME": BOTH,
+    "build.env.FUNCTION_TARGET": BOTH,
+    "build.env.GOOGLE_FUNCTION_TARGET": BOTH,
     "build.srcRepo.url": BOTH,
     "build.srcRepo.bundleContainer": _IMAGES,
     "build.srcRepo.revision": later("git sources come with a later release; clone it and name the folder"),
@@ -91,7 +95,8 @@ _FUNCTION: Mapping[str, Support] = {
     "serving.concurrency": BOTH,
     "serving.delivery": BOTH,
     "serving.traffic": BOTH,
-    "serving.resources.limits": BOTH,
+    "serving.resources.limits": _SHARED_CORES,
+    "serving.resources.limits.memory": BOTH,
     "serving.resources.requests": kubernetes("processes are not placed by requests"),
     "serving.outputs": BOTH,
     "serving.bindings": _COMPONENTS,
@@ -121,7 +126,8 @@ _FUNCTION: Mapping[str, Support] = {
     ),
     "serving.template.containers[function].env[].valueFrom.fieldRef": kubernetes("a process has no pod"),
     "serving.template.containers[function].env[].valueFrom.resourceFieldRef": kubernetes("a process has no pod"),
-    "serving.template.containers[function].resources.limits": BOTH,
+    "serving.template.containers[function].resources.limits": _SHARED_CORES,
+    "serving.template.containers[function].resources.limits.memory": BOTH,
     "serving.template.terminationGracePeriodSeconds": BOTH,
     "serving.timeout": BOTH,
     "serving.hooks": later("hooks come with a later release"),
@@ -196,31 +202,49 @@ SUPPORT: Mapping[str, Mapping[str, Support]] = {
 
 def support(kind: str, path: str) -> Support | None:
     """Verdict of the longest row that covers *path* (with ``*`` and ``[]``); None: there is none."""
+    row = covering(kind, path)
+    return None if row is None else SUPPORT[kind][row]
+
+
+def covering(kind: str, path: str) -> str | None:
+    """The longest row of *kind* that covers *path*."""
     rows = SUPPORT[kind]
     while path not in rows:
         if not path:
             return None
         path = path.rpartition("[" if path.endswith("]") else ".")[0]
-    return rows[path]
+    return path
 
 
 def notes(kind: str, spec: Any, capabilities: Collection[str]) -> tuple[Problem, ...]:
     """One note per set field that is not honoured here: code NotYet, or NotHere for fields of another substrate."""
     here: Where = "local" if "processes" in capabilities else "kubernetes"
     found: dict[str, Problem] = {}
-    for pattern, path in leaves(spec):
-        verdict = support(kind, pattern) or LATER
+    for leaf in leaves(spec):
+        row = covering(kind, leaf.pattern)
+        verdict = LATER if row is None else SUPPORT[kind][row]
         if verdict.where in {"both", here}:
             continue
         code = "NotYet" if verdict.where == "later" else "NotHere"
-        found.setdefault(verdict.why + pattern, Problem(code=code, path=f"spec.{path}", message=verdict.why))
+        path = "spec." + (leaf.path if row == leaf.pattern else leaf.whole)
+        found.setdefault(path, Problem(code=code, path=path, message=verdict.why))
     return tuple(found.values())
 
 
-def leaves(value: Any, pattern: str = "", path: str = "") -> Iterator[tuple[str, str]]:
-    """(pattern, path) of every field of a body that holds something; defaults are not told from what was written."""
+class Leaf(msgspec.Struct, frozen=True):
+    """A field that holds something."""
+
+    pattern: str
+    """Its path as the table has it."""
+    path: str
+    whole: str
+    """The map or list of plain values that it is part of; else the path itself."""
+
+
+def leaves(value: Any, pattern: str = "", path: str = "") -> Iterator[Leaf]:
+    """Every field of a body that holds something; what is written like its default counts as not set."""
     if isinstance(value, msgspec.Struct):
-        for field in _fields(type(value)):
+        for field in msgspec.structs.fields(value):
             inner = getattr(value, field.name)
             if inner != field.default:
                 yield from _below(inner, f"{pattern}.{field.encode_name}", f"{path}.{field.encode_name}")
@@ -233,12 +257,15 @@ def leaves(value: Any, pattern: str = "", path: str = "") -> Iterator[tuple[str,
             yield from _below(inner, pattern + item, f"{path}[{index}]")
 
 
-def _below(value: Any, pattern: str, path: str) -> Iterator[tuple[str, str]]:
-    """Collections of plain values are one field; those of objects are looked into."""
+def _below(value: Any, pattern: str, path: str) -> Iterator[Leaf]:
+    """Of maps of plain values each key may have a row of its own; lists of plain values are one field."""
+    pattern, path = pattern.lstrip("."), path.lstrip(".")
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple | list) else ()
     if value is None or value in ({}, ()):
         return
-    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple | list) else ()
     if isinstance(value, msgspec.Struct) or any(isinstance(inner, msgspec.Struct) for inner in inside):
         yield from leaves(value, pattern, path)
+    elif isinstance(value, Mapping):
+        yield from (Leaf(f"{pattern}.{key}", f"{path}.{key}", path) for key in value)
     else:
-        yield pattern.lstrip("."), path.lstrip(".")
+        yield Leaf(pattern, path, path)

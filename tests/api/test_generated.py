@@ -55,10 +55,11 @@ def test_every_field_has_a_support_row() -> None:
 
 def test_every_support_row_is_a_field() -> None:
     known = {(kind, field.path) for kind, field in every_field()}
+    maps = {(kind, field.path) for kind, field in every_field() if field.type_.startswith("map to ")}
     known |= {(kind, path + suffix) for kind, path in known for suffix in ("[]", ".*")}
     rows = {(kind, path.replace("[function]", "[]")) for kind, rows in SUPPORT.items() for path in rows if path}
 
-    assert rows - known == set()
+    assert {(kind, row) for kind, row in rows - known if (kind, row.rpartition(".")[0]) not in maps} == set()
 
 
 def test_every_kind_is_in_the_support_table() -> None:

@@ -304,6 +304,13 @@ def test_what_is_not_honoured_is_noted_once_per_field() -> None:
     ]
 
 
+def test_keys_of_a_map_may_be_honoured_apart() -> None:
+    model = serving("resources: {limits: {cpu: 2, memory: 1Gi, pids: 9}}")
+
+    assert [note.path for note in model.notes] == ["spec.serving.resources.limits"]
+    assert serving("resources: {limits: {memory: 1Gi}}").notes == ()
+
+
 def test_the_same_yaml_reads_the_same() -> None:
     text = "serving: {triggers: {http: {}}, params: {B: b, A: a}, labels: {y1: b, x1: a}}"
     other = "serving: {labels: {x1: a, y1: b}, params: {A: a, B: b}, triggers: {http: {}}}"
