@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from api import support
 from api.actions import Resource, Status, World
 from api.conditions import Condition, false, true
 from api.meta import Key
@@ -90,12 +91,17 @@ def _function(resource: Resource, facts: Facts) -> Status:
 
 def _bus(resource: Resource, facts: Facts) -> Status:
     connected = status.connected([resource.key], facts.world.observed.buses)
-    return status.status(resource, [true("Accepted"), connected])
+    return status.status(resource, [_honoured(resource, facts), connected])
 
 
 def _cluster_bus(resource: Resource, facts: Facts) -> Status:
     keys = status.buses_of(resource.key.name, facts.models.namespaces)
-    return status.status(resource, [true("Accepted"), status.connected(keys, facts.world.observed.buses)])
+    return status.status(resource, [_honoured(resource, facts), status.connected(keys, facts.world.observed.buses)])
+
+
+def _honoured(resource: Resource, facts: Facts) -> Condition:
+    """Accepted of a kind whose reader has no problems of its own."""
+    return status.accepted((), support.notes(resource.kind, resource.spec, facts.world.observed.capabilities))
 
 
 def _source(resource: Resource, facts: Facts) -> Status:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from api import documents
+from api import documents, support
 from api.actions import Resource
 from api.codes import CODES
 from api.consistency.changes import changes
@@ -143,6 +143,10 @@ class Resources:
         ):
             for key, model in group.items():
                 said[kind, key] = (*model.problems, *model.notes)
+        for document in found:
+            if document.info.kind in {"EventBus", "ClusterEventBus"}:
+                noted = support.notes(document.info.kind, document.spec, self._capabilities)
+                said[document.info.kind, document.key] = noted
         places = {(document.info.kind, document.key): document for document in found}
         return {
             name: tuple(

@@ -16,7 +16,7 @@ from api.errors import InvalidInput
 from controller.local.resources import Resources
 from controller.local.secrets import Secrets
 from controller.local.sqlite import SqliteStore, connect
-from tests.readers.worlds import FUNCTION, SOURCE, TRIGGER
+from tests.readers.worlds import BUS, FUNCTION, SOURCE, TRIGGER
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SINK = "sink: {ref: {kind: Function, name: hello}}"
@@ -61,6 +61,12 @@ def test_what_is_not_honoured_is_a_warning(resources: Resources) -> None:
     (result,) = apply(resources, source)
 
     assert (result["outcome"], [one.path for one in result["warnings"]]) == ("created", ["spec.logLevel"])
+
+
+def test_a_bus_that_does_not_run_is_a_warning(resources: Resources) -> None:
+    (result,) = apply(resources, BUS + "  kafka: {brokers: 'k:9092'}\n")
+
+    assert [(one.code, one.path) for one in result["warnings"]] == [("NotYet", "spec.kafka.brokers")]
 
 
 def test_a_revision_is_made_once(resources: Resources) -> None:
