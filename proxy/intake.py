@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 import msgspec
 
 from eventbus.bus import Incoming
 from eventbus.errors import BusError
-from functions_framework.event import Envelope
 from proxy.demand import demand
 from proxy.hold import Hold
 from proxy.settle import Settler
@@ -23,7 +23,6 @@ from proxy.wiring import Wiring
 from triggers.filters import Malformed, always
 
 log = logging.getLogger(__name__)
-_envelope = msgspec.json.Decoder(Envelope)
 
 LEVEL_EVERY = 1.0
 LEVEL_TIMEOUT = 5.0
@@ -90,8 +89,8 @@ class Inflow:
         later = hold.not_before(event.share, event.seq)
         if flaw:
             self._settler.bury(window, entry, "malformed", flaw)
-        elif b'"evokehops"' in event.payload and _hops(event.payload) > MAX_HOPS:
-            self._settler.bury(window, entry, "loop", f"passed through more than {MAX_HOPS} functions")
+        elif marked(event.payload) and (reason := _flaw(event.payload, self._wiring.wall())):
+            self._settler.bury(window, entry, *reason)
         elif entry.attempts >= hold.subscription.delivery.max_attempts:
             self._settler.bury(window, entry, "max-attempts", entry.error)
         elif later is not None and later > now:
@@ -177,8 +176,28 @@ class Inflow:
             self._levelling.cancel()
 
 
-def _hops(payload: bytes) -> int:
+class Marks(msgspec.Struct, frozen=True):
+    """Attributes that end an event whatever its function would say."""
+
+    evokehops: int = 0
+    expiration: str = ""
+    """RFC 3339: Dapr's ttlInSeconds."""
+
+
+_marks = msgspec.json.Decoder(Marks)
+
+
+def marked(payload: bytes) -> bool:
+    """Whether *payload* is worth decoding for its marks; nearly none is."""
+    return b'"evokehops"' in payload or b'"expiration"' in payload
+
+
+def _flaw(payload: bytes, wall: float) -> tuple[str, str] | None:
+    """Reason and error for the dead letter; None when the event may go."""
     try:
-        return _envelope.decode(payload).evokehops
-    except msgspec.DecodeError:
-        return 0
+        marks = _marks.decode(payload)
+        if marks.expiration and datetime.fromisoformat(marks.expiration).timestamp() <= wall:
+            return "expired", f"its time to live ended at {marks.expiration}"
+    except (msgspec.DecodeError, ValueError):
+        return None
+    return ("loop", f"passed through more than {MAX_HOPS} functions") if marks.evokehops > MAX_HOPS else None

@@ -445,3 +445,19 @@ def test_weights_split_events_by_key() -> None:
             await two.kill()
 
     asyncio.run(scenario())
+
+
+def test_events_in_a_circle_or_past_their_time_are_not_delivered() -> None:
+    async def scenario() -> None:
+        async with Plant() as plant:
+            replica = Replica()
+            await plant.scale(replica)
+            marks = [("evokehops", b"65"), ("expiration", b'"2020-01-01T00:00:00Z"'), ("evokehops", b"64")]
+            for number, (name, value) in enumerate(marks):
+                await plant.publish(b'{"%b":%b,' % (name.encode(), value) + event(number)[1:])
+            await plant.drained()
+
+            assert {letter.event_id: letter.reason for letter in await plant.letters()} == {"0": "loop", "1": "expired"}
+            assert replica.numbers == [2]
+
+    asyncio.run(scenario())
