@@ -82,7 +82,7 @@ def _remember(policy: ScalePolicy, load: Load, history: History, now: float) -> 
     keep, _ = asked(load, SHRINK_AT)
     keep = min(max(keep, load.current) if load.blind else keep, policy.max)
     asks = [(at, ask) for at, ask in history.asks if at >= now - _window(policy) and ask > keep]
-    busy = load.lag or load.in_flight or load.waiting or load.arrived or load.blind
+    busy = load.work or load.arrived or load.blind
     return msgspec.structs.replace(
         history,
         asks=(*asks, (now, keep)),
@@ -145,7 +145,7 @@ def _shrink(policy: ScalePolicy, load: Load, history: History, now: float, limit
     """Stay, or give back what the whole stable window did not ask for."""
     current = load.current
     idle_for = now - (now if history.busy_at is None else history.busy_at)
-    rested = idle_for >= policy.cooldown.total_seconds()
+    rested = not load.work and idle_for >= policy.cooldown.total_seconds()
     wanted = 0 if rested else max(1, *(ask for _, ask in history.asks))
     target = min(max(wanted, min(policy.min, policy.max)), current)
     if target == current:
@@ -196,7 +196,7 @@ def explain(load: Load, limiter: Limiter = "none") -> str:
         return f"request waiting, {load.waiting:.0f} held"
     if limiter == "min":
         return "the least allowed"
-    if not (load.lag or load.waiting or load.in_flight):
+    if not load.work:
         return "nothing waits"
     text = f"in-flight {load.in_flight:.0f}, lag {load.lag:.0f}"
     if load.waiting:

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import msgspec
 
-DRAIN_EVENTS = 10.0
+DRAIN_EVENTS = 2.0
 """Seconds in which waiting events should be worked off."""
 DRAIN_REQUESTS = 1.0
 """Seconds in which held requests should be: somebody waits for each."""
@@ -56,9 +56,14 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
         return self.ready + self.starting
 
     @property
+    def work(self) -> bool:
+        """Whether anything waits or runs now; a rate alone tells of what has been."""
+        return self.lag > 0 or self.in_flight > 0 or self.waiting > 0
+
+    @property
     def backlog(self) -> float:
-        """Events that no replica has taken yet."""
-        return max(0.0, self.lag - self.events)
+        """Events that wait beyond the next in line: one behind each that is in flight is no reason to grow."""
+        return max(0.0, self.lag - 2 * self.events)
 
 
 _NUMBERS = tuple(name for name in Load.__struct_fields__ if name not in {"blind", "age"})
@@ -80,13 +85,15 @@ def trusted(load: Load) -> Load:
 def asked(load: Load, use: float) -> tuple[int, bool]:
     """Replicas that carry a trusted *load* with *use* (0..1) of their credit, and whether runnable keys limited them.
 
-    Never below what is in flight, and at least one while any work is there.
+    Never below what is in flight, and at least one while any work is there; work, and not a rate, wakes.
     """
+    if not load.work and not load.current:
+        return 0, False
     events = (load.event_rate + load.backlog / DRAIN_EVENTS) * load.handler_seconds / use
     requests = (load.request_rate + load.waiting / DRAIN_REQUESTS) * load.handler_seconds / use
     useful = load.runnable + load.events
     busy = math.ceil(load.in_flight / load.credit)
-    least = max(busy, 1 if load.lag or load.waiting or load.in_flight else 0)
+    least = max(busy, int(load.work))
     count = max(_replicas(requests + min(events, useful), load.credit), least)
     return count, _replicas(requests + events, load.credit) > count
 

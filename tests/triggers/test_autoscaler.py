@@ -43,6 +43,8 @@ ROWS = [
     ("requests are urgent", POLICY, Load(waiting=20, handler_seconds=0.5, in_flight=4, ready=4), 8, "panic"),
     ("no growth before the first is ready", POLICY, Load(lag=99, runnable=99, handler_seconds=5, starting=1), 1,
      "starting"),
+    ("no cooldown is no reason to drop work", policy(cooldown=timedelta()), Load(waiting=1, ready=1), 1, "none"),
+    ("a rate that is left over wakes nobody", POLICY, Load(event_rate=9, handler_seconds=1, runnable=9), 0, "none"),
     ("nan is blind", POLICY, Load(lag=math.nan, ready=3), 3, "blind"),
     ("infinity is blind", POLICY, Load(event_rate=math.inf, ready=3), 3, "blind"),
     ("negative is blind", POLICY, Load(lag=-1, ready=3), 3, "blind"),
@@ -133,7 +135,7 @@ policies = st.builds(
     lambda low, high, initial, cooldown: ScalePolicy(
         min=min(low, high), max=max(low, high, 1), initial=initial, cooldown=timedelta(seconds=cooldown)
     ),
-    st.integers(0, 20), st.integers(0, 20), st.integers(0, 5), st.floats(0, 600),
+    st.integers(0, 20), st.integers(0, 20), st.integers(0, 5), st.sampled_from([0, 5, 300]) | st.floats(0, 600),
 )  # fmt: skip
 histories = st.builds(
     lambda asks, busy, grown: History(asks=tuple(sorted(asks)), busy_at=busy, grown_at=grown),
