@@ -39,7 +39,7 @@ MQTT_ACK_WAIT = "500ms"
 """What a session has not acknowledged comes again after this, also on a connection that never broke. It has to have
 passed before a killed client is back: only then does nats-server send the old messages before the new ones."""
 GUEST = "guest"
-MQTT_PENDING = 8192
+MQTT_PENDING = 1024
 """Unacknowledged messages per subscription. A session may have 65,535 in all, a filter that ends in # counts twice, and
 the server refuses the subscription that would go over."""
 
@@ -125,7 +125,7 @@ jetstream {{
 mqtt {{
   listen: {json.dumps(settings.mqtt)}
   no_auth_user: {GUEST}
-  ack_wait: "30s"
+  ack_wait: "{MQTT_ACK_WAIT}"
   max_ack_pending: {MQTT_PENDING}
 }}
 accounts {{
