@@ -4,7 +4,8 @@ EvokeError
 ├── Conflict           somebody else changed it, or it is already so (exit 1, HTTP 409)
 ├── NotHere            this substrate cannot do that (exit 1, HTTP 422)
 ├── Unavailable
-│   └── AlreadyRunning another platform holds this state
+│   ├── AlreadyRunning another platform holds this state
+│   └── PortTaken      somebody else listens where the gateway should
 └── StartFailed        a replica did not become ready; carries the Available reason
 """
 
@@ -30,6 +31,13 @@ class AlreadyRunning(Unavailable):
             code="E190",
             hint="stop it with `evoke down`, or name another --state",
         )
+
+
+class PortTaken(Unavailable):
+    """Somebody else listens where the gateway should."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(f"port {port} is in use", code="E192", hint="choose another one with --port")
 
 
 class StartFailed(EvokeError):

@@ -91,6 +91,13 @@ class Fleet:
         pace.removing = True
         self._spawn(self._remove(revision))
 
+    def retry(self) -> None:
+        """Something that starts may have waited for has changed: try what was held back at once."""
+        for revision, pace in list(self._paces.items()):
+            if pace.crashes.count:
+                pace.crashes = Crashes()
+                self.converge(revision)
+
     def converge(self, revision: RevisionKey) -> None:
         """Do the next step towards what is wanted."""
         record, pace = self._revisions.get(revision), self._pace(revision)

@@ -21,6 +21,8 @@ POLL = 0.05
 """Seconds between two looks while somebody follows."""
 KEPT = 20
 """Log files kept per function."""
+LONGEST = 64 << 20
+"""Bytes of one file, of which the last ones are kept when it is cut."""
 _LAST = 8 << 20
 """Bytes read from the end of each file."""
 
@@ -60,8 +62,10 @@ class Tail:
         return self._folder.rglob("*.log")
 
     def _new(self, path: Path) -> Iterable[dict[str, Any]]:
-        offset = self._offsets.get(path, 0)
-        if _size(path) <= offset:
+        offset, size = self._offsets.get(path, 0), _size(path)
+        if size < offset:  # trimmed
+            offset = self._offsets[path] = 0
+        if size == offset:
             return
         with path.open("rb") as file:
             file.seek(offset)
@@ -113,6 +117,17 @@ def prune(folder: Path, living: frozenset[str] = frozenset()) -> None:
     for place, (state, path) in enumerate(gone):
         if place >= KEPT or not state.st_size:
             path.unlink(missing_ok=True)
+
+
+def trim(folder: Path) -> None:
+    """Cut every file that has grown too long; its writer appends, so it goes on at the new end."""
+    for path in folder.rglob("*.log"):
+        if _size(path) > LONGEST:
+            with path.open("rb+") as file:
+                file.seek(-_LAST, 2)
+                kept = file.read(_LAST).partition(b"\n")[2]
+                file.truncate(0)
+                path.with_name(f"{path.stem}-before.log").write_bytes(kept)
 
 
 def moment(line: dict[str, Any]) -> datetime:

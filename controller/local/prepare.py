@@ -16,10 +16,14 @@ import msgspec
 
 from api import platform
 from api.errors import EvokeError
+from controller.errors import PortTaken
 from controller.local import environments
 from controller.local.paths import Paths, prepare
 from controller.local.zygotes import inherited
 from eventbus import embedded
+
+LONG_LOG = 8 << 20
+"""Bytes after which a process's log is put aside at the next start."""
 
 
 class Child(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +50,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 def children(settings: Settings) -> list[Child]:
     """Prepare everything and name the processes."""
     paths = prepare(settings.state)
+    if settings.port is not None and not platform.free(settings.port):
+        raise PortTaken(settings.port)
+    _rotate(paths)
     here = platform.choose(platform.load(paths.state), http_port=settings.port)
     platform.save(paths.state, here)
     config = paths.state / "nats.conf"
@@ -68,6 +75,13 @@ def children(settings: Settings) -> list[Child]:
             for number in range(1, settings.proxies + 1)
         ),
     ]
+
+
+def _rotate(paths: Paths) -> None:
+    """Put logs of earlier starts aside once they are long; one older file is kept of each."""
+    for log in (paths.state / "logs").glob("*.log"):
+        if log.stat().st_size > LONG_LOG:
+            log.replace(log.with_suffix(".log.old"))
 
 
 def broker(paths: Paths, here: platform.Platform) -> embedded.Settings:

@@ -13,6 +13,7 @@ from controller.errors import AlreadyRunning
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 _prctl = _libc.prctl  # resolved here: nothing may be looked up between fork and exec
+_OURS = os.getpid()
 
 
 def die_with_parent() -> None:
@@ -21,6 +22,8 @@ def die_with_parent() -> None:
     The signal follows the forking *thread*, so children are started from main threads only.
     """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != _OURS:  # it ended before the kernel knew
+        os._exit(1)
 
 
 def ending(code: int) -> str:

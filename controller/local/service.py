@@ -180,6 +180,7 @@ class Service:
         body = request.json(dict[str, str])
         secret = Key(body.get("namespace") or "default", body.get("name", ""))
         self._parts.secrets.put(secret, body.get("key", ""), body.get("value", "").encode())
+        self._parts.substrate.fleet.retry()
         self._parts.wake()
         return {"namespace": secret.namespace, "name": secret.name, "key": body.get("key", "")}
 

@@ -119,7 +119,8 @@ class LocalSubstrate:
         return self._snapshots
 
     async def collect_garbage(self) -> None:
-        """Remove bundles and stop zygotes that no revision uses any more."""
+        """Remove bundles and stop zygotes that no revision uses any more; cut logs that are too long."""
+        logs.trim(self._paths.state / "logs" / "functions")
         used = [bundle_of(record) for record in self._revisions.all() if isinstance(record.workload.artifact, Bundle)]
         codes = {bundle.code.removeprefix("sha256:") for bundle in used}
         for folder in self._paths.bundles.iterdir():

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import signal
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
+from api.errors import NotFound
 from api.meta import RevisionKey
 from api.model import Bundle, Resources, Workload
 from api.scaling import ScalePolicy
@@ -18,6 +20,7 @@ from controller.local.forks import Launch
 from controller.local.replicas import Replicas
 from controller.local.revisions import Revisions
 from controller.local.sqlite import connect
+from controller.local.starts import Crashes
 from tests.local.conftest import alive, kill
 
 BASE = Environment("sha256:base", Path(sys.prefix))
@@ -240,6 +243,24 @@ def test_replicas_die_with_their_zygote_and_come_back_with_the_next(paths, start
             return before.pid
 
     assert not alive(asyncio.run(go()))
+
+
+def test_what_was_held_back_is_tried_at_once_when_a_secret_comes(paths, zygote):
+    async def go():
+        async with Bench(paths, GOOD) as bench:
+            launch, bench.fleet._launch = bench.fleet._launch, refuse
+            bench.ensure()
+            await bench.until(lambda: bench.record.problem)
+            bench.fleet._pace(KEY).crashes = Crashes(9, time.monotonic() + 3600)
+            bench.fleet._launch = launch
+            bench.fleet.retry()
+            await bench.until(lambda: bench.record.descriptor)
+            return bench.record.problem
+
+    async def refuse(_workload):
+        raise NotFound("secret s has no key k")
+
+    assert asyncio.run(go()) == ""
 
 
 def test_records_survive_a_restart(paths):

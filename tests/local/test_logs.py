@@ -80,3 +80,20 @@ def test_old_files_go(folder):
     logs.prune(folder)
 
     assert len(list(folder.rglob("*.log"))) == logs.KEPT
+
+
+def test_a_long_file_is_cut_under_its_writer(folder, monkeypatch):
+    monkeypatch.setattr(logs, "LONGEST", 1000)
+    monkeypatch.setattr(logs, "_LAST", 200)
+    path = folder / "00001" / "one.log"
+    with path.open("ab", buffering=0) as writer:
+        for number in range(50):
+            writer.write(line(5, f"m{number}"))
+        tail = logs.Tail(folder, from_end=True)
+
+        logs.trim(folder)
+        writer.write(line(6, "after"))
+
+        assert [one["message"] for one in tail.poll()][-1] == "after"
+    assert path.stat().st_size < 100
+    assert messages(folder)[-2:] == ["m49", "after"]
