@@ -52,6 +52,8 @@ CODES: Mapping[str, str] = {
     "E183": "The requirements cannot be installed.",
     "E190": "Another platform holds this state folder.",
     "E191": "The platform does not run or does not answer.",
+    "E192": "A port that was asked for is in use.",
+    "E193": "A resource has changed since it was read.",
     "E194": "There is no such resource.",
     "E195": "The command failed; the message says why.",
     "E196": "It did not happen within the time given.",

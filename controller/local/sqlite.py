@@ -181,7 +181,7 @@ class SqliteStore:
         if wanted.version is not None and wanted.version != (stored.version if stored else 0):
             raise Conflict(
                 f"{wanted.kind} {wanted.key} has changed since it was read",
-                code="E191",
+                code="E193",
                 hint="read it again, or leave metadata.resourceVersion out",
             )
         if stored is not None and _same(stored, wanted):
