@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from decimal import Decimal
 
@@ -24,9 +25,9 @@ def parse(text: str | int) -> Decimal:
 
 def milli(text: str | int) -> int:
     """Thousandths, rounded up: cpu."""
-    return -int(-parse(text) * 1000 // 1)
+    return math.ceil(parse(text) * 1000)
 
 
 def whole(text: str | int) -> int:
     """Whole units, rounded up: bytes, processes."""
-    return -int(-parse(text) // 1)
+    return math.ceil(parse(text))
