@@ -11,8 +11,9 @@ from api.meta import RevisionKey
 from api.model import Backend, Subscription
 from eventbus.bus import Attempt, Intake
 from proxy.breaker import Breaker
+from proxy.lanes import Route
 from proxy.meter import Meter
-from proxy.window import CAPACITY, Route, Window
+from proxy.window import CAPACITY, Window
 from triggers import filters
 
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 
 from eventbus.bus import Attempt, Incoming
-from proxy.lanes import Entry, Lane
+from proxy.lanes import Entry, Lane, Route, Startable
 from proxy.transitions import TRANSITIONS, IllegalTransition, State
 
 CAPACITY = 4096
@@ -31,9 +31,6 @@ KEEP_PARKED = 64 << 10
 """A parked event above this size drops its payload; it is read again before it goes."""
 MAX_BODY = 1 << 20
 """Payload bytes of one batch; a single larger event goes alone."""
-
-Route = Callable[[str, int], Hashable]
-"""(key, seq) -> the revision that takes it."""
 
 
 class Window:
@@ -60,13 +57,12 @@ class Window:
         """Done before the takeover, and not come by yet."""
         self._attempts = dict(attempts or {})
         self._keyed = keyed
-        self._route = route
         self._last = floor
         self._entries: dict[int, Entry] = {}
         self._order: deque[int] = deque()
         self._done: set[int] = set()
         self._lanes: dict[str, Lane] = {}
-        self._runnable: dict[Hashable, deque[Lane]] = {}
+        self._startable = Startable(route)
         self._wakes: list[tuple[float, int]] = []
 
     def __len__(self) -> int:
@@ -75,9 +71,6 @@ class Window:
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries.values())
-
-    def get(self, seq: int) -> Entry | None:
-        return self._entries.get(seq)
 
     @property
     def room(self) -> int:
@@ -89,14 +82,14 @@ class Window:
     @property
     def runnable(self) -> int:
         """Distinct keys that could start now."""
-        return sum(map(len, self._runnable.values()))
+        return len(self._startable)
 
     def runnable_of(self, route: Hashable) -> int:
-        return len(self._runnable.get(route, ()))
+        return len(self._startable.of(route))
 
     def routes(self) -> list[Hashable]:
         """Routes with something to start."""
-        return [route for route, queue in self._runnable.items() if queue]
+        return self._startable.routes()
 
     def done_above(self) -> Collection[int]:
         """Sequences above the floor that are done, this owner's and those taken over that have not come by yet."""
@@ -127,8 +120,8 @@ class Window:
         lane.entries.append(entry)
         if seq in self._attempts:
             entry.attempts, entry.error = self._attempts[seq].count, self._attempts.pop(seq).error
-        if not lane.queued and not lane.busy and lane.entries[0] is entry:
-            self._queue(lane)
+        if lane.entries[0] is entry:
+            self._startable.settle(lane)
         return entry
 
     def take(self, route: Hashable, count: int, *, ordered: bool = False, body: int = MAX_BODY) -> list[Entry]:
@@ -136,7 +129,7 @@ class Window:
 
         An event that must go alone is a batch of its own.
         """
-        queue = self._runnable.get(route)
+        queue = self._startable.of(route)
         batch: list[Entry] = []
         size = 0
         while queue and len(batch) < count:
@@ -244,12 +237,7 @@ class Window:
 
     def reroute(self, route: Route) -> None:
         """The backends changed: ask *route* again for everything that waits."""
-        self._route = route
-        waiting = [lane for queue in self._runnable.values() for lane in queue]
-        self._runnable = {}
-        for lane in waiting:
-            lane.queued = False
-            self._queue(lane)
+        self._startable.reroute(route)
 
     def _pass(self, seq: int) -> None:
         """*seq* needs nothing: the floor passes it when it may."""
@@ -267,31 +255,12 @@ class Window:
             lane = self._lanes[key] = Lane(key)
         return lane
 
-    def _queue(self, lane: Lane) -> None:
-        route = self._route(lane.key, lane.entries[0].seq)
-        queue = self._runnable.get(route)
-        if queue is None:
-            queue = self._runnable[route] = deque()
-        queue.append(lane)
-        lane.queued = True
-
-    def _unqueue(self, lane: Lane) -> None:
-        lane.queued = False
-        for queue in self._runnable.values():
-            if lane in queue:
-                queue.remove(lane)
-
     def _settle(self, lane: Lane) -> None:
         """Queue *lane* when its head may start, forget it when it is empty."""
-        if not lane.entries:
-            if lane.key:
-                self._lanes.pop(lane.key, None)
-            return
-        startable = not lane.busy and lane.entries[0].state == "waiting"
-        if startable and not lane.queued:
-            self._queue(lane)
-        elif lane.queued and not startable:
-            self._unqueue(lane)
+        if lane.entries:
+            self._startable.settle(lane)
+        elif lane.key:
+            self._lanes.pop(lane.key, None)
 
     def _start(self, entry: Entry) -> None:
         self._enter(entry, "started")

@@ -283,9 +283,7 @@ class WindowMachine(RuleBasedStateMachine):
         assert window.runnable == len(free)
 
     def state(self, seq: int) -> str:
-        entry = self.window.get(seq)
-        assert entry is not None
-        return entry.state
+        return next(entry.state for entry in self.window if entry.seq == seq)
 
     def teardown(self) -> None:
         """Whatever happened, everything can still be finished: nothing is stranded."""
