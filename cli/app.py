@@ -133,7 +133,7 @@ def run(name: str, leading: list[str], rest: list[str]) -> int:
 def execute(name: str, leading: list[str], rest: list[str]) -> int:
     """Load the command and run it; answers its exit code."""
     if name == "version" and not rest and not leading:
-        from cli.commands.version import line
+        from cli.about import line
         from cli.output import write
 
         write(line())

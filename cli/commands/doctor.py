@@ -18,7 +18,7 @@ import typer
 from api import platform
 from api.errors import EvokeError
 from cli import start, target, wording
-from cli.commands.version import version
+from cli.about import version
 from cli.errors import Failed, NoPlatform
 from cli.options import Session, command_line, new_app
 from cli.output import table
@@ -103,8 +103,7 @@ def platform_checks(session: Session, state: Path | None) -> Iterator[Check]:
     if state is None:
         yield Check("platform", None, "no .evoke folder here or above")
         return
-    mode = state.stat().st_mode & 0o777 if state.is_dir() else 0
-    yield Check("state", mode & 0o077 == 0, f"{state} mode {mode:03o}")
+    yield from privacy(state)
     pid = start.holder(state)
     if pid is None:
         yield Check("platform", None, "does not run; start it with `evoke up`")
@@ -125,6 +124,18 @@ def platform_checks(session: Session, state: Path | None) -> Iterator[Check]:
         if ready != "True":
             message = wording.condition(resource.get("status") or {}).get("message", "")
             yield Check(wording.name_of(resource), False, f"{ready} {message}".strip())
+
+
+def privacy(state: Path) -> Iterator[Check]:
+    """What holds credentials belongs to its owner alone."""
+    exposed = [path for path in (state, *credentials(state)) if path.exists() and path.stat().st_mode & 0o077]
+    hint = ", ".join(f"{path.relative_to(state.parent)} is readable by others: chmod go= it" for path in exposed[:3])
+    yield Check("privacy", not exposed, hint or str(state))
+
+
+def credentials(state: Path) -> Iterator[Path]:
+    yield from (state / platform.FILE, state / "nats.conf", state / "state.db")
+    yield from (path for path in (state / "secrets").rglob("*") if path.is_file())
 
 
 def children(state: Path) -> dict[str, Any]:

@@ -24,6 +24,15 @@ def test_help_names_every_command_and_loads_none(evoke: Evoke) -> None:
     assert all(f"  {name} " in said.out for name in NAMES)
 
 
+def test_help_and_version_load_nothing_heavy() -> None:
+    """Start-up time, measured by its cause."""
+    script = "import sys; from cli.app import main; main(['--help']); main(['version']); print(*sys.modules)"
+
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+
+    assert {"typer", "pydantic", "rich", "yaml", "asyncio"} & {*loaded} == set()
+
+
 def test_no_words_is_a_usage_error_with_the_overview_on_stderr(evoke: Evoke) -> None:
     said = evoke()
 
