@@ -38,6 +38,8 @@ the limits per topic do the bounding."""
 MQTT_ACK_WAIT = "500ms"
 """What a session has not acknowledged comes again after this, also on a connection that never broke. It has to have
 passed before a killed client is back: only then does nats-server send the old messages before the new ones."""
+MQTT_WINDOW = 256
+"""Messages a session may have unacknowledged: what at most comes again each MQTT_ACK_WAIT while the bus is slow."""
 GUEST = "guest"
 MQTT_PENDING = 1024
 """Unacknowledged messages per subscription. A session may have 65,535 in all, a filter that ends in # counts twice, and

@@ -29,7 +29,7 @@ SATURATED_AFTER = 5.0
 """Seconds that the oldest message may wait for the bus before the source counts as saturated."""
 MAX_HELD = 4096
 """Messages held at most; beyond it those of QoS 0, which nobody can hold back, are dropped and counted."""
-REMEMBERED = 256
+REMEMBERED = 1024
 ACKNOWLEDGED_WITHIN = 9.0
 RETRY_FIRST, RETRY_CAP = 0.1, 5.0
 
@@ -45,6 +45,15 @@ class _Held:
         self.done = False
 
 
+class _Seen:
+    """What a packet id of this connection stood for last."""
+
+    __slots__ = ("acknowledged", "fingerprint")
+
+    def __init__(self, fingerprint: int) -> None:
+        self.fingerprint, self.acknowledged = fingerprint, False
+
+
 class MqttSource:
     """Options: url, topic, qos, consumerID, cleanSession, retain, version, caCert, clientCert, clientKey."""
 
@@ -56,7 +65,7 @@ class MqttSource:
         self._boot, self._count = uuid.uuid4().hex[:12], 0
         self._held: deque[_Held] = deque()
         """In receive order, until acknowledged."""
-        self._recent: dict[int, Arrival] = {}
+        self._recent: dict[int, _Seen] = {}
         """By packet id, of this connection: held ones and the last acknowledged."""
         self._lanes: dict[str, deque[_Held]] = {}
         self._workers: set[asyncio.Task[None]] = set()
@@ -94,13 +103,13 @@ class MqttSource:
                     held.done = True
 
     def _arrived(self, arrival: Arrival) -> None:
-        self._received += 1
         unwanted = arrival.retained and not self._options.retained
         if unwanted or not topic_matches_sub(self._options.topic, arrival.topic):
             self._session.acknowledge(arrival)  # a session still has the filter from before its source was edited
             return
         if self._resent(arrival):
             return
+        self._received += 1
         if arrival.qos == 0 and len(self._held) >= MAX_HELD:
             self._dropped += 1
             return
@@ -118,18 +127,16 @@ class MqttSource:
 
     def _resent(self, arrival: Arrival) -> bool:
         """Whether a broker that does not wait for our PUBACK (nats-server) sent what we hold or just acknowledged."""
-        if arrival.qos == 0 or not arrival.again:
+        seen = self._recent.get(arrival.mid) if arrival.qos > 0 and arrival.again else None
+        if seen is None or seen.fingerprint != hash((arrival.topic, arrival.payload)):
             return False
-        known = self._recent.get(arrival.mid)
-        if known is None or (known.topic, known.payload) != (arrival.topic, arrival.payload):
-            return False
-        if all(held.arrival is not known for held in self._held):
+        if seen.acknowledged:
             self._session.acknowledge(arrival)
         return True
 
     def _remember(self, arrival: Arrival) -> None:
         self._recent.pop(arrival.mid, None)
-        self._recent[arrival.mid] = arrival
+        self._recent[arrival.mid] = _Seen(hash((arrival.topic, arrival.payload)))
         if len(self._recent) > MAX_HELD + REMEMBERED:
             del self._recent[next(iter(self._recent))]
 
@@ -164,7 +171,11 @@ class MqttSource:
 
     def _acknowledge(self) -> None:
         while self._held and self._held[0].done:
-            self._session.acknowledge(self._held.popleft().arrival)
+            arrival = self._held.popleft().arrival
+            self._session.acknowledge(arrival)
+            seen = self._recent.get(arrival.mid)
+            if seen is not None and arrival.generation == self._generation:
+                seen.acknowledged = True
 
     def state(self) -> SourceReading:
         reason, message = self._session.trouble
