@@ -135,6 +135,10 @@ def _invocations(key: Key, http: HttpTrigger | None, delivery: DeliveryPolicy) -
 
 def _problems(spec: FunctionSpec, serving: ServingBody) -> Iterator[Problem]:
     """What leaves the function without its main path."""
+    if spec.serving is None:
+        yield _not_yet(
+            "spec.serving", "a Function that is only built comes with a later release; name serving.triggers"
+        )
     if (spec.workload_runtime or "").lower() == "wasmedge":
         yield _not_yet("spec.workloadRuntime", "WasmEdge comes with a later release; use OCIContainer")
     if serving.workload_type == "Job":

@@ -273,6 +273,7 @@ def test_delivery_in_full() -> None:
         "serving: {triggers: {dapr: [{name: mq, topic: a}]}, pubsub: {mq: {type: pubsub.kafka, version: v1}}}",
         "serving: {triggers: {http: {}}, outputs: [{dapr: {name: store, type: bindings.http}}]}",
         "serving: {triggers: {}, workloadType: Job}",
+        "build: {srcRepo: {url: code}}",
         "workloadRuntime: WasmEdge\nserving: {triggers: {http: {}}}",
         "build: {dockerfile: Dockerfile}\nserving: {triggers: {http: {}}}",
         "build: {builder: 'openfunction/builder-go:latest'}\nserving: {triggers: {http: {}}}",
