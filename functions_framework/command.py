@@ -61,7 +61,9 @@ def main(
         raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
     listening = listener.getsockname()
     said = f"{', '.join(app.descriptor.handlers)} on http://{listening[0]}:{listening[1]}"
-    sys.exit(server.run(app, [listener], on_ready=lambda: logging.getLogger("functions_framework").info(said)))
+    status = server.run(app, [listener], on_ready=lambda: logging.getLogger("functions_framework").info(said))
+    sys.stdout.flush()
+    os._exit(status) if status else sys.exit(0)  # a thread that was cut off would hold the interpreter for ever
 
 
 def _app(source: str, target: str, signature: str | None) -> App:

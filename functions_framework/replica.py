@@ -58,11 +58,14 @@ def serve(request: Fork) -> int:
     if os.environ.get("EVOKE_LOG") == "json":
         logs.install(os.environ)
     try:
+        os.chdir(request.source)
         timeout = timedelta(seconds=float(os.environ.get("EVOKE_IMPORT_TIMEOUT") or IMPORT_TIMEOUT.total_seconds()))
         loaded = load(".", request.target, concurrency=request.concurrency, timeout=timeout, several=False)
         app = App(loaded, os.environ)
     except LoadError as error:
         return _failed(report, error.failure)
+    except OSError as error:
+        return _failed(report, LoadFailure(code="E180", message=f"the code cannot be read: {error}"))
     except ValueError as error:  # of FUNC_CONTEXT or EVOKE_IMPORT_TIMEOUT: msgspec's errors are ValueErrors
         return _failed(report, LoadFailure(code="E180", message=f"environment: {error}"))
     if request.check:
@@ -92,7 +95,6 @@ def _settle(request: Fork) -> None:
     kernel.no_new_privileges()
     kernel.rename(request.env.get("K_SERVICE") or request.id)
     environment(request.env)
-    os.chdir(request.source)
     kernel.limit(request.limits)
     numpy = sys.modules.get("numpy")
     if numpy is not None:

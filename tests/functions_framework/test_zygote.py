@@ -243,6 +243,13 @@ def test_an_import_that_hangs_is_reported(starter, short):
     assert (failure.file, failure.line) == ("main.py", 3)
 
 
+def test_code_that_is_gone_is_reported(starter, short):
+    _, failure = starter.fork("r1", short / "none")
+
+    assert isinstance(failure, wire.LoadFailure)
+    assert "No such file or directory" in failure.message
+
+
 def test_a_broken_context_is_reported(starter, short):
     source = write(short / "code", ECHO).parent
 
