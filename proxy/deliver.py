@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 
 from api.frames import Endpoint
@@ -17,6 +18,8 @@ from proxy.suspects import Suspects
 from proxy.window import Window
 from proxy.wiring import Wiring
 from replicas.table import Lease
+
+log = logging.getLogger(__name__)
 
 BUSY = 0.1
 """Seconds for which a replica without room is left alone where there are others."""
@@ -82,7 +85,7 @@ class Outflow:
             return []
         task = asyncio.get_running_loop().create_task(self._post(window, route, lease, batch))
         self.posts.add(task)
-        task.add_done_callback(self.posts.discard)
+        task.add_done_callback(self._posted)
         return batch
 
     def _count(self, window: Window, route: RevisionKey) -> int:
@@ -110,7 +113,10 @@ class Outflow:
         in_flight = wiring.table.in_flight(endpoint.replica)
         try:
             outcomes = await self._poster.post(endpoint, batch, wiring.wall())
-        except BaseException:
+        except Exception as error:  # a defect of ours: it must not leave the batch in flight for ever
+            log.exception("delivery of %s", self._hold.subscription.key)
+            outcomes = [Outcome("failed", repr(error))] * len(batch)
+        except asyncio.CancelledError:
             lease.release()
             raise
         elapsed = wiring.clock() - began
@@ -122,10 +128,18 @@ class Outflow:
         if kinds & DOUBTFUL:
             self._doubt(window, route, lease, list(zip(batch, outcomes, strict=True)), began)
             return
-        self._settler.settle(window, batch, outcomes, route)
-        lease.release()  # last: its callbacks look for the next batch
+        try:
+            self._settler.settle(window, batch, outcomes, route)
+        finally:
+            lease.release()  # last: its callbacks look for the next batch
         if "fenced" in kinds:
             self._fenced("a replica has seen a newer epoch")
+
+    def _posted(self, task: asyncio.Task[None]) -> None:
+        self.posts.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("settling events of %s", self._hold.subscription.key, exc_info=error)
+            self._fenced("its window is in doubt")  # the bus still has what was not done
 
     def _avoid(self, route: RevisionKey, endpoint: Endpoint, outcome: Outcome) -> None:
         """The replica took nothing: go elsewhere, or give it a moment."""

@@ -148,6 +148,9 @@ class Owner:
                 await self._serve(bus, intake)
             except EvokeError as error:  # of the bus, or of a filter that an older release accepted
                 self._fail(error)
+            except Exception as error:  # a defect of ours must not end the subscription: it starts over from the bus
+                log.exception("subscription %s starts over", self.subscription.key)
+                self._fail(EvokeError(repr(error)))
             failures = 0 if self._wiring.clock() - began > SETTLED else failures + 1
             self._stir.clear()
             if not self._stopping:

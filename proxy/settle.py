@@ -186,7 +186,14 @@ class Settler:
     def _chore(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self.chores.add(task)
-        task.add_done_callback(self.chores.discard)
+        task.add_done_callback(self._chore_ended)
+
+    def _chore_ended(self, task: asyncio.Task[None]) -> None:
+        self.chores.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("subscription %s starts over", self._hold.subscription.key, exc_info=error)
+            self._hold.over = True  # the event's state is unclear; the bus still has it
+            self._stir()
 
     def _notice(self, kind: Any, message: str, revision: RevisionKey, entry: Entry) -> None:
         second = int(self._wiring.clock())

@@ -8,6 +8,7 @@ import random
 from datetime import timedelta
 
 import msgspec
+import pytest
 
 from api.delivery import Backoff, DeliveryPolicy
 from api.frames import Endpoints, Want
@@ -458,6 +459,26 @@ def test_events_in_a_circle_or_past_their_time_are_not_delivered() -> None:
             await plant.drained()
 
             assert {letter.event_id: letter.reason for letter in await plant.letters()} == {"0": "loop", "1": "expired"}
+            assert replica.numbers == [2]
+
+    asyncio.run(scenario())
+
+
+def test_a_defect_of_ours_costs_attempts_and_not_the_subscription(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with Plant() as plant:
+            replica = Replica()
+            await plant.scale(replica)
+            await until(lambda: not plant.reading.blind)
+            monkeypatch.setattr(plant.owner._outflow._poster, "_single", [(b"bad\nname", b"")])
+            await plant.publish(event(1))
+            await plant.drained()
+            (letter,) = await plant.letters()
+            assert (letter.reason, letter.attempts) == ("max-attempts", 3)
+
+            monkeypatch.undo()
+            await plant.publish(event(2))
+            await plant.drained()
             assert replica.numbers == [2]
 
     asyncio.run(scenario())

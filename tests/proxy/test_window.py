@@ -300,4 +300,4 @@ class WindowMachine(RuleBasedStateMachine):
 
 
 TestWindowMachine = WindowMachine.TestCase
-TestWindowMachine.settings = settings(max_examples=150, stateful_step_count=60, deadline=None, derandomize=True)
+TestWindowMachine.settings = settings(max_examples=100, stateful_step_count=50, deadline=None, derandomize=True)
