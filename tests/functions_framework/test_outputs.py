@@ -33,6 +33,9 @@ class DaprApi(ThreadingHTTPServer):
     def server_bind(self) -> None:
         UnixStreamServer.server_bind(self)  # type: ignore[arg-type]  # HTTPServer's own asks for a port
 
+    def handle_error(self, *_: Any) -> None:
+        """A function that has ended resets its idle connections: nothing to report."""
+
 
 class Answers(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
