@@ -24,11 +24,12 @@ class Mark(msgspec.Struct, frozen=True):
 
     def encode(self) -> bytes:
         """A bitmap above the floor, compressed: 20,000 sequences take at most about 2.5 KB."""
-        bits = 0
+        span = max(self.done, default=self.floor) - self.floor
+        bitmap = bytearray((span + 7) // 8)
         for seq in self.done:
-            bits |= 1 << (seq - self.floor - 1)
-        packed = zlib.compress(bits.to_bytes((bits.bit_length() + 7) // 8, "little"))
-        return msgspec.msgpack.encode((1, self.floor, packed))
+            place = seq - self.floor - 1
+            bitmap[place >> 3] |= 1 << (place & 7)
+        return msgspec.msgpack.encode((1, self.floor, zlib.compress(bitmap, 1)))
 
 
 def decode(data: bytes) -> Mark:
