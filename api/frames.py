@@ -117,8 +117,8 @@ class Readings(Frame, frozen=True, kw_only=True):
     used: dict[str, int] = {}
     """Replica id -> requests and events in flight from this agent; absent: none."""
     stuck: tuple[str, ...] = ()
-    """Replicas whose handler is past its deadline and may still run, in a thread that nobody can cancel. The keys of its
-    events wait until it is gone, so whoever starts replicas should end it."""
+    """Replicas whose handler is past its deadline and may still run, in a thread that nobody can cancel. The keys of
+    their events wait until they are gone, so whoever starts replicas should end them."""
 
 
 class Want(Frame, frozen=True, kw_only=True):
