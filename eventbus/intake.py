@@ -195,20 +195,21 @@ class JetStreamIntake:
             await asyncio.sleep(TICK)
 
     async def _renew(self) -> None:
-        began = time.monotonic()
         await self._check()
         if not self.alive:
             return
         await self._membership.records.live.put(self._membership.key, str(self.epoch).encode())
-        self._renewed = began
         for seq in [seq for seq in self._recorded if seq <= self._floor]:
             await self._membership.records.attempts.delete(f"{self._membership.key}.{seq}")
             self._recorded.discard(seq)
 
     async def _check(self) -> None:
-        """Lost when the owner key is no longer of this epoch."""
+        """Lost when the owner key is no longer of this epoch, else good for another while."""
+        began = time.monotonic()
         _, current = await self._membership.owner()
-        if current != self.epoch:
+        if current == self.epoch:
+            self._renewed = began
+        else:
             self._give_up("another owner took over" if current else "the subscription was deleted")
 
     async def _save(self) -> None:

@@ -57,6 +57,8 @@ class Connection:
         self._user, self._password, self._token = user or None, password or None, token or None
         self._client = Client()
         self._failure: asyncio.Future[None] | None = None
+        self._break: asyncio.Future[None] | None = None
+        """Done when the present connection breaks; None before the first."""
         self._closing = False
         self.on_up: list[Callable[[], Awaitable[None]]] = []
         self.on_down: list[Callable[[], None]] = []
@@ -74,6 +76,7 @@ class Connection:
         """Connect once, answer the server's version; raises Unreachable or AuthFailed."""
         failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._failure = failure
+        self._break = asyncio.get_running_loop().create_future()
         self._client = Client()  # one that failed to connect cannot be used again
         trying = asyncio.create_task(self._connect())
         try:
@@ -121,6 +124,9 @@ class Connection:
             self._failure.set_exception(error)
 
     async def _down(self) -> None:
+        broken, self._break = self._break, asyncio.get_running_loop().create_future()
+        if broken is not None:
+            broken.set_result(None)
         for listener in self.on_down:
             listener()
 
@@ -143,11 +149,20 @@ class Connection:
     async def request(
         self, subject: str, payload: bytes = b"", headers: dict[str, str] | None = None, within: float = 5.0
     ) -> Message:
-        """One request, one reply; raises Unreachable after *within* seconds or when nobody listens."""
+        """One request, one reply; raises Unreachable after *within* seconds, when nobody listens, and at once when the
+        connection breaks meanwhile: the reply would never come."""
+        if self._break is None:
+            raise Unreachable(f"{self._url} is not connected yet")
+        asking = asyncio.create_task(self._client.request(subject, payload, timeout=within, headers=headers))
         try:
-            return await self._client.request(subject, payload, timeout=within, headers=headers)
+            await asyncio.wait((asking, self._break), return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                raise Unreachable(f"{self._url}: the connection broke before the answer")
+            return asking.result()
         except (OSError, TimeoutError, nats.errors.Error) as error:
             raise _translated(error, self._url) from error
+        finally:
+            asking.cancel()
 
     async def listen(self, subject: str, callback: Callable[[Message], None]) -> Listening:
         """Call *callback* for each message until the answer is stopped; it must not block."""

@@ -730,6 +730,34 @@ def test_an_owner_is_no_longer_fresh_when_the_broker_is_away(
 
 
 @pytest.mark.broker
+def test_a_question_ends_with_the_connection_it_was_asked_on(real: Broker, server: Nats) -> None:
+    async def test(bus: EventBus) -> None:
+        subscription = real.subscription()
+        owner = await Owner.open(bus, subscription)
+        server.freeze()
+        asking = asyncio.create_task(bus.lag(subscription))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(server.restart)
+        async with asyncio.timeout(3):
+            with pytest.raises(Unreachable, match="broke before the answer"):
+                await asking
+        await fill(bus, 1)
+        await owner.take(1)
+
+        assert owner.intake.fresh
+
+    real.run(test)
+
+
+@pytest.mark.broker
+def test_asking_before_connecting_says_so(server: Nats) -> None:
+    bus = connect(Bus(key=Key("x", "default"), kind="nats", options=dict(server.options)), plain)
+
+    with pytest.raises(Unreachable, match="not connected yet"):
+        asyncio.run(bus.publish("topic", event(0)))
+
+
+@pytest.mark.broker
 def test_two_takers_at_once_leave_one_owner(real: Broker) -> None:
     async def test(bus: EventBus) -> None:
         buses = [bus, *[await real.connect() for _ in range(3)]]
