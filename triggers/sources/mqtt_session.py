@@ -188,7 +188,8 @@ class Session:
     def _on_connect(self, flags: Any, reason: ReasonCode, _properties: object) -> None:
         if reason.is_failure:
             login = "AuthFailed" if str(reason) in REFUSED_LOGIN else "Unreachable"
-            self.trouble = (login, f"{self._options.url} refused the connection: {reason}")
+            hint = "; credentials are read from the url: mqtt://user:password@host" if login == "AuthFailed" else ""
+            self.trouble = (login, f"{self._options.url} refused the connection: {reason}{hint}")
             return
         self._generation += 1
         self._queue.put_nowait(Connected(self._generation, flags.session_present))
