@@ -132,7 +132,8 @@ class Loop:
                 again = wait = min(wait * 2, LONGEST_WAIT)
             await asyncio.sleep(pause)
             try:
-                await asyncio.wait_for(event.wait(), again)
+                async with asyncio.timeout(again):  # wait_for() may swallow a cancellation before Python 3.12
+                    await event.wait()
             except TimeoutError:
                 continue
 

@@ -57,7 +57,8 @@ async def fork(replica: Running, launch: Launch, zygote: Zygote, listener: socke
     reading = await _send(replica, launch, zygote, listener, log)
     patience = launch.workload.start_timeout.total_seconds()
     try:
-        line = await asyncio.wait_for(_read_line(reading), patience)
+        async with asyncio.timeout(patience):
+            line = await _read_line(reading)
     except TimeoutError:
         raise StartFailed("StartTimeout", f"not ready within {patience:g} s; an import or a lock hangs") from None
     finally:
@@ -140,7 +141,8 @@ async def _read_line(reading: int) -> bytes:
 async def _silent_end(replica: Running) -> StartFailed:
     """The pipe closed without a word: the zygote tells how the process ended."""
     try:
-        await asyncio.wait_for(replica.gone.wait(), _PATIENCE)
+        async with asyncio.timeout(_PATIENCE):
+            await replica.gone.wait()
     except TimeoutError:
         return StartFailed("CrashLoop", "closed its status pipe without a word")
     reason = "OutOfMemory" if replica.reason.startswith("out of memory") else "CrashLoop"

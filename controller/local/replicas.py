@@ -139,7 +139,8 @@ class Replicas:
             return
         await replica.zygote.signal(replica.id, signal.SIGTERM)
         try:
-            await asyncio.wait_for(replica.gone.wait(), grace)
+            async with asyncio.timeout(grace):
+                await replica.gone.wait()
         except TimeoutError:
             log.warning("%s did not end within its grace period of %g s: killed", replica.id, grace)
             await self._end(replica)
@@ -223,7 +224,8 @@ class Replicas:
         if replica.zygote is not None and replica.pid and not replica.gone.is_set():
             await replica.zygote.signal(replica.id, signal.SIGKILL)
             try:
-                await asyncio.wait_for(replica.gone.wait(), _KILL_PATIENCE)
+                async with asyncio.timeout(_KILL_PATIENCE):
+                    await replica.gone.wait()
             except TimeoutError:
                 log.warning("%s (pid %d) does not end", replica.id, replica.pid)
         self._forget(replica)

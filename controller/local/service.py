@@ -1,4 +1,4 @@
-"""The resource API of one machine on ``RUN/controller.sock``; its reference is docs/reference/api.md."""
+"""The resource API of one machine on ``RUN/controller.sock``: JSON over HTTP, streams as NDJSON."""
 
 from __future__ import annotations
 

@@ -74,7 +74,8 @@ class Zygote:
     async def ready(self) -> None:
         """Wait for a connection; Unavailable when it takes too long."""
         try:
-            await asyncio.wait_for(self._ready.wait(), _PATIENCE)
+            async with asyncio.timeout(_PATIENCE):
+                await self._ready.wait()
         except TimeoutError:
             raise Unavailable(f"zygote {self.name} does not answer", hint=f"see {self.name}.log") from None
 
