@@ -264,7 +264,7 @@ def run(demo: Demo, keep: bool, seed: int) -> int:
     console.print(f"starting Evoke on a copy of samples/fleet (seed {seed})")
     demo.evoke("up", "-d", "--no-watch")
     try:
-        demo.evoke("apply", "-f", "evoke.yaml", "--wait", "--timeout", "60s")
+        demo.evoke("apply", "-f", "evoke.yaml", "--wait", "--timeout", "60")
         demo.look()
         with Live(console=console, refresh_per_second=4, transient=not console.is_terminal) as live:
             demo.drive(live, seed)
