@@ -126,14 +126,14 @@ class Buses:
         return tuple(link.reading for link in self._links.values())
 
     async def trim(self, snapshots: Mapping[str, Snapshot]) -> None:
-        """Drop from every bus what each subscription of a subject has passed; subjects nobody reads stay."""
+        """Drop from every bus what each subscription of a subject has passed, or what nobody reads and is too much."""
         for key, link in list(self._links.items()):
             subjects: dict[str, list[Subscription]] = {}
             for snapshot in snapshots.values():
                 for subscription in snapshot.subscriptions:
                     if subscription.bus == key:
                         subjects.setdefault(subscription.subject, []).append(subscription)
-            if subjects and link.ready.is_set():
+            if link.ready.is_set():
                 try:
                     await link.bus.trim(subjects)
                 except BusError as error:
