@@ -30,11 +30,7 @@ def embedded(source: Source, platform: Platform | None) -> Source:
     """*source*, an MQTT source without address being one of the embedded broker's listener."""
     if source.kind != "mqtt" or source.options.get("url") or platform is None:
         return source
-    here: dict[str, Option] = {
-        "url": f"mqtt://{platform.mqtt}",
-        "user": platform.nats_user,
-        "password": platform.nats_password,
-    }
+    here: dict[str, Option] = {"url": f"mqtt://{platform.mqtt}"}
     return msgspec.structs.replace(source, options={**source.options, **here})
 
 

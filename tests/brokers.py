@@ -40,10 +40,13 @@ class Nats:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
-        """Start and wait until it is ready; from a coroutine, call it through asyncio.to_thread."""
+    def start(self, text: str = "") -> None:
+        """Start, with *text* as its configuration if given, and wait until it is ready; from a coroutine, call it
+        through asyncio.to_thread."""
         config = self.directory / "nats.conf"
         embedded.write_config(config, self.settings)
+        if text:
+            config.write_text(text)
         with (self.directory / "nats.log").open("ab") as log:
             self._process = subprocess.Popen(
                 embedded.command(config, cache=self.directory / "nats-server.checked"), stdout=log, stderr=log

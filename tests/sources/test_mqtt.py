@@ -21,6 +21,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from api.meta import Key
 from api.model import Source
 from api.platform import spare
+from eventbus import embedded
 from eventbus.errors import BusFull, TooLarge
 from tests.brokers import Nats, start_nats
 from triggers.sources import mqtt
@@ -348,6 +349,37 @@ def test_a_refused_subscription_is_reported() -> None:
     run(test)
     thread.join(10)
     listener.close()
+
+
+def locked(tmp_path: Path) -> Nats:
+    """A listener that asks for a user and a password."""
+    nats = Nats(tmp_path, "os")
+    written = embedded.config(nats.settings)
+    asks = written.replace("  no_auth_user: guest\n", "").replace('guest, password: ""', 'device, password: "se:c@ret"')
+    assert asks.count("guest") == 0
+    nats.start(asks)
+    return nats
+
+
+def test_user_and_password_are_taken_from_options_and_url(tmp_path: Path) -> None:
+    nats = locked(tmp_path)
+
+    async def connects(**options: str) -> str:
+        bus, source = Bus(), make(nats.mqtt_port, topic="p/#", **options)
+        async with running(source, bus, wait=False):
+            await bus.wait(lambda: source.state().connected or source.state().reason == "AuthFailed")
+            return source.state().message
+
+    async def test() -> None:
+        assert await connects(user="device", password="se:c@ret") == ""
+        assert await connects(url=f"mqtt://device:se%3Ac%40ret@127.0.0.1:{nats.mqtt_port}") == ""
+        assert "check username and password" in await connects(user="device", password="guess")
+        assert "check username and password" in await connects()
+
+    try:
+        run(test)
+    finally:
+        nats.stop()
 
 
 def test_publishing_needs_a_plain_topic(server: Nats) -> None:

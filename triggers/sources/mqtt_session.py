@@ -78,7 +78,7 @@ class Arrival(msgspec.Struct, frozen=True):
 
 
 def read_options(key: Key, options: Mapping[str, str]) -> SessionOptions:
-    """Read a source's options; credentials stand in the url, nowhere else. Raises BadSource."""
+    """Read a source's options; user and password stand there or in the url, the options first. Raises BadSource."""
     url, topic = options.get("url", ""), options.get("topic", "")
     if not topic:
         raise BadSource(f"event source {key} needs a topic")
@@ -97,8 +97,8 @@ def read_options(key: Key, options: Mapping[str, str]) -> SessionOptions:
         secure=secure,
         topic=topic,
         client_id=options.get("consumerID") or _client_id(key),
-        user=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
+        user=options.get("user") or (unquote(parts.username) if parts.username else None),
+        password=options.get("password") or (unquote(parts.password) if parts.password else None),
         qos=int(qos),
         clean=options.get("cleanSession", "").lower() == "true",
         retained=options.get("retain", "").lower() != "false",
@@ -188,7 +188,7 @@ class Session:
     def _on_connect(self, flags: Any, reason: ReasonCode, _properties: object) -> None:
         if reason.is_failure:
             login = "AuthFailed" if str(reason) in REFUSED_LOGIN else "Unreachable"
-            hint = "; credentials are read from the url: mqtt://user:password@host" if login == "AuthFailed" else ""
+            hint = "; check username and password of the event source" if login == "AuthFailed" else ""
             self.trouble = (login, f"{self._options.url} refused the connection: {reason}{hint}")
             return
         self._generation += 1
