@@ -105,7 +105,8 @@ def test_takeovers_while_events_flow(tmp_path: Path) -> None:
                     await until(lambda owner=before: owner.hold.over)  # type: ignore[misc] # binds now
                     await before.stop()
                 await flow
-                await until(lambda: len(ledger.seen) == 800, 20)
+                await publish(publisher, range(800, 801), acknowledged)  # one that only the last owner can deliver
+                await until(lambda: len(ledger.seen) == 801, 20)
                 ledger.check(acknowledged)
                 await plant.drained(10)
                 assert plant.owner.hold is not None
