@@ -1,8 +1,9 @@
 """A source folder as a content-addressed tree: the same files give the same digest on every machine, at any time.
 
 Left out: names that begin with a dot (``.git``, ``.evoke``, ``.venv``, ``.env``...), ``__pycache__``, ``node_modules``,
-``*.pyc`` and ``venv`` folders that hold a ``pyvenv.cfg``. Modification times, owners and modes other than the execute
-bit do not count. A link is kept when it stays inside the folder.
+``*.pyc``, ``venv`` folders that hold a ``pyvenv.cfg``, and the folder's own files that declare resources: an edit of
+scale or delivery makes no other code. Modification times, owners and modes other than the execute bit do not count. A
+link is kept when it stays inside the folder.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from builder import manifests
 from builder.errors import ChangedWhileCopied, LinkEscapes, OddFile, SourceNotFound, TreeTooLarge
 
 LIMIT_FILES = 20_000
@@ -53,13 +55,14 @@ class Scanner:
     def __init__(self) -> None:
         self._hashes: dict[str, dict[str, tuple[tuple[int, int, int], str]]] = {}
         self._trees: dict[str, Tree] = {}
+        self._manifests: dict[str, dict[Entry, bool]] = {}
 
     def scan(self, folder: Path) -> Tree:
         """Digest of *folder* now; raises a BuildFailed for what cannot become a bundle."""
         if not folder.is_dir():
             raise SourceNotFound(str(folder))
         name = str(folder)
-        entries = tuple(sorted(_walk(folder), key=lambda entry: entry.path))
+        entries = tuple(sorted(self._code(folder), key=lambda entry: entry.path))
         known = self._trees.get(name)
         if known is not None and known.entries == entries:
             return known
@@ -75,6 +78,17 @@ class Scanner:
         self._hashes[name] = hashes
         self._trees[name] = Tree(f"sha256:{whole.hexdigest()}", entries)
         return self._trees[name]
+
+    def _code(self, folder: Path) -> Iterator[Entry]:
+        """Every file but those that declare resources."""
+        before = self._manifests.get(str(folder), {})
+        looked = self._manifests[str(folder)] = {}
+        for entry in _walk(folder):
+            if entry.link is None and manifests.may_declare(entry.path):
+                known = before.get(entry)
+                looked[entry] = manifests.declares(folder / entry.path) if known is None else known
+            if not looked.get(entry):
+                yield entry
 
 
 def collect(folder: Path, tree: Tree, bundles: Path) -> Path:

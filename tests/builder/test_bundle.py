@@ -107,3 +107,48 @@ def test_a_change_under_the_copy_is_noticed(folder, tmp_path):
     with pytest.raises(ChangedWhileCopied):
         collect(folder, tree, tmp_path / "bundles")
     assert list((tmp_path / "bundles").iterdir()) == []
+
+
+FUNCTION = "apiVersion: core.openfunction.io/v1beta2\nkind: Function\nmetadata: {name: f}\n"
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        FUNCTION,
+        "# mine\n---\napiVersion: v1\nkind: Secret\n---\n" + FUNCTION,
+        '{\n  "kind": "Trigger",\n  "apiVersion": "events.openfunction.io/v1alpha1"\n}',
+        '{"kind": "Trigger", "apiVersion": "events.openfunction.io/v1alpha1"}',
+        FUNCTION + "spec: [is being: edited",
+    ],
+)
+@pytest.mark.parametrize("name", ["function.yaml", "more.yml", "f.json"])
+def test_what_declares_resources_is_no_part_of_the_code(folder, tmp_path, manifest, name):
+    scanner = Scanner()
+    before = scanner.scan(folder).digest
+
+    (folder / name).write_text(manifest)
+    tree = scanner.scan(folder)
+
+    assert tree.digest == before == digest(folder)
+    assert not (collect(folder, tree, tmp_path / "bundles") / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("settings.yaml", "limit: 3\n"),
+        ("deployment.yaml", "apiVersion: apps/v1\nkind: Deployment\n"),
+        ("lib/template.yaml", FUNCTION),
+        ("notes.txt", FUNCTION),
+        ("nested.yaml", "template:\n  apiVersion: core.openfunction.io/v1beta2\n"),
+        ("told.yaml", "text: >\n  say apiVersion: core.openfunction.io/v1beta2\n"),
+    ],
+)
+def test_any_other_file_is_code(folder, path, content):
+    scanner = Scanner()
+    before = scanner.scan(folder).digest
+
+    (folder / path).write_text(content)
+
+    assert scanner.scan(folder).digest == digest(folder) != before
