@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine
 from datetime import timedelta
 from typing import Any, Protocol
 
-from api.errors import EvokeError
+from api.errors import EvokeError, Unavailable
 from api.frames import Endpoint
 from api.meta import RevisionKey
 from api.model import Workload
@@ -23,6 +23,9 @@ from controller.local.revisions import Record, Revisions
 from controller.local.starts import HEALTHY, Crashes
 
 log = logging.getLogger(__name__)
+
+PLATFORM_TROUBLE = 2
+"""Starts in a row that may fail for want of a zygote before the function's status speaks of it."""
 
 
 class Control(Protocol):
@@ -128,7 +131,7 @@ class Fleet:
     def replica_gone(self, replica: Running) -> None:
         """A replica that had been ready ended."""
         self._publish(replica.revision)
-        if replica.phase != "draining":
+        if replica.phase != "draining" and not (replica.lost or self._stopping):
             now = time.monotonic()
             ready_for = None if replica.ready_at is None else now - replica.ready_at
             reason = "OutOfMemory" if replica.reason.startswith("out of memory") else "CrashLoop"
@@ -172,8 +175,7 @@ class Fleet:
             descriptor = await self.replicas.check(await self._launch(record.workload))
         except EvokeError as error:
             pace.broken = isinstance(error, StartFailed) and error.permanent
-            reason = error.reason if isinstance(error, StartFailed) else "CrashLoop"
-            self._failed(record.key, reason, str(error))
+            self._not_started(record.key, error)
         else:
             pace.crashes = Crashes()
             self._revisions.change(record.key, descriptor=descriptor, problem="", message="")
@@ -186,13 +188,21 @@ class Fleet:
         try:
             await self.replicas.start(await self._launch(record.workload))
         except EvokeError as error:
-            reason = error.reason if isinstance(error, StartFailed) else "CrashLoop"
             log.warning("%s does not start: %s", record.key, error)
-            self._failed(record.key, reason, str(error))
+            self._not_started(record.key, error)
         finally:
             pace.starting -= 1
         self.converge(record.key)
         self._changed()
+
+    def _not_started(self, revision: RevisionKey, error: EvokeError) -> None:
+        if not isinstance(error, Unavailable):
+            self._failed(revision, error.reason if isinstance(error, StartFailed) else "CrashLoop", str(error))
+            return
+        pace = self._pace(revision)  # the platform's trouble, not the function's: told when it lasts
+        pace.crashes = pace.crashes.after_failure(time.monotonic())
+        if pace.crashes.count > PLATFORM_TROUBLE:
+            self._revisions.change(revision, problem="Starting", message=str(error))
 
     def _failed(self, revision: RevisionKey, reason: str, message: str, ready_for: float | None = None) -> None:
         pace = self._pace(revision)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from api.errors import Unavailable
 from api.meta import RevisionKey
 from api.model import Phase, Workload
 from controller.errors import StartFailed
@@ -49,6 +50,8 @@ class Running(msgspec.Struct, kw_only=True, eq=False):
     gone: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     exit: int | None = None
     reason: str = ""
+    lost: bool = False
+    """It ended with its zygote: no fault of its own."""
 
 
 async def fork(replica: Running, launch: Launch, zygote: Zygote, listener: socket.socket, log: Path) -> wire.Descriptor:
@@ -138,13 +141,15 @@ async def _read_line(reading: int) -> bytes:
         loop.remove_reader(reading)
 
 
-async def _silent_end(replica: Running) -> StartFailed:
+async def _silent_end(replica: Running) -> StartFailed | Unavailable:
     """The pipe closed without a word: the zygote tells how the process ended."""
     try:
         async with asyncio.timeout(_PATIENCE):
             await replica.gone.wait()
     except TimeoutError:
         return StartFailed("CrashLoop", "closed its status pipe without a word")
+    if replica.lost:
+        return Unavailable("its zygote ended")
     reason = "OutOfMemory" if replica.reason.startswith("out of memory") else "CrashLoop"
     return StartFailed(reason, f"ended before it was ready: {replica.reason}")
 

@@ -160,6 +160,7 @@ class Replicas:
         """Hear all children of a zygote: adopt what we do not know, drop what is no more."""
         for replica in list(self._table.values()):
             if replica.zygote is zygote and replica.pid and replica.id not in children:
+                replica.lost = True
                 self.exited(Exited(id=replica.id, pid=replica.pid, code=-signal.SIGKILL))
         for name, pid in children.items():
             if name not in self._table and name not in self._adopting:

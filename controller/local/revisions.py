@@ -86,6 +86,14 @@ class Revisions:
         changed = msgspec.structs.replace(known, **changes)
         return known if changed == known else self._put(changed)
 
+    def restarted(self, key: RevisionKey, *, wanted: int) -> None:
+        """Begin anew after a restart: how its replicas ended before says nothing of those to come."""
+        known = self._records.get(key)
+        if known is None:
+            return
+        checked = {"problem": "", "message": ""} if known.descriptor is not None else {}
+        self.change(key, wanted=wanted, **checked)
+
     def remove(self, key: RevisionKey) -> Record | None:
         """Forget a revision."""
         self._db.execute(

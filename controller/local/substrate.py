@@ -12,6 +12,7 @@ from api.actions import (
     CancelBuild,
     Ensure,
     HandOver,
+    Kill,
     Observed,
     Publish,
     Remove,
@@ -70,7 +71,7 @@ class LocalSubstrate:
         await self.replicas.adopted()
         for record in self._revisions.all():
             running = len(self.replicas.of(record.key, "ready"))
-            self._revisions.change(record.key, wanted=max(running, record.scale.min))  # more only when work asks for it
+            self._revisions.restarted(record.key, wanted=max(running, record.scale.min))  # more when work asks for it
             self.fleet.converge(record.key)
 
     async def stop(self) -> None:
@@ -105,6 +106,8 @@ class LocalSubstrate:
                 self.fleet.converge(workload.key)
             case SetReplicas(revision=revision, replicas=count, drain=drain, because=because):
                 self._scale(revision, count, drain, because)
+            case Kill(replicas=replicas, reason=reason):
+                await self._kill(replicas, reason)
             case Remove(revision=revision):
                 self.fleet.remove(revision)
             case Publish(snapshot=snapshot):
@@ -140,6 +143,15 @@ class LocalSubstrate:
                 data={"from": record.wanted, "to": count, "because": because, "revision": revision.revision},
             )
         self.fleet.set_wanted(revision, count, drain)
+
+    async def _kill(self, replicas: Collection[str], reason: str) -> None:
+        for replica in await self.fleet.kill(replicas, reason):
+            self._feed.post(
+                replica.revision.function_key,
+                "problem",
+                f"replica {replica.id} is replaced: {reason}",
+                data={"replica": replica.id, "revision": replica.revision.revision, "reason": reason},
+            )
 
     def _serves(self, revision: RevisionKey) -> bool:
         """Whether work goes there; that an old revision gives its replicas up is nobody's news."""

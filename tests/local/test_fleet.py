@@ -21,6 +21,7 @@ from controller.local.replicas import Replicas
 from controller.local.revisions import Revisions
 from controller.local.sqlite import connect
 from controller.local.starts import Crashes
+from functions_framework.zygote_wire import Descriptor
 from tests.local.conftest import alive, kill
 
 BASE = Environment("sha256:base", Path(sys.prefix))
@@ -273,4 +274,42 @@ def test_records_survive_a_restart(paths):
     assert Revisions(db).get(KEY) == made
     assert Revisions(db).states()[0].digest == workload.revision_digest()
     assert msgspec.structs.replace(made, wanted=3) == Revisions(db).change(KEY, wanted=3)
+    db.close()
+
+
+def test_no_function_is_blamed_for_the_end_of_its_zygote_or_of_the_platform(paths, start_zygote):
+    async def go():
+        first = start_zygote()
+        async with Bench(paths, GOOD) as bench:
+            bench.ensure()
+            bench.fleet.set_wanted(KEY, 3)
+            await bench.until(lambda: len(bench.ready) == 3)
+            before = {one.id for one in bench.ready}
+            first.kill()
+            second = start_zygote()
+            await bench.until(lambda: len(bench.ready) == 3 and not before & {one.id for one in bench.ready})
+            problems = [bench.record.problem]
+            ready = bench.ready
+            await bench.fleet.stop()
+            for replica in ready:
+                kill(replica.pid)
+            await bench.until(lambda: not bench.replicas.all())
+            second.kill()
+            return [*problems, bench.record.problem]
+
+    assert asyncio.run(go()) == ["", ""]
+
+
+def test_a_restart_forgets_crashes_and_keeps_what_does_not_load(paths):
+    db = connect(paths.database)
+    workload = Workload(key=KEY, artifact=Bundle(code="c", runtime="r", source="/nowhere"))
+    revisions = Revisions(db)
+    revisions.ensure(workload, ScalePolicy(), now=NOW)
+    revisions.change(KEY, wanted=4, problem="HandlerError", message="main.py:3")
+    revisions.restarted(KEY, wanted=0)
+    assert (revisions.get(KEY).wanted, revisions.get(KEY).problem) == (0, "HandlerError")
+
+    revisions.change(KEY, descriptor=Descriptor(handlers=["f"]), problem="CrashLoop", message="signal 9")
+    revisions.restarted(KEY, wanted=0)
+    assert (revisions.get(KEY).problem, revisions.get(KEY).message) == ("", "")
     db.close()
