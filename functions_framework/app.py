@@ -1,6 +1,7 @@
 """The application: everything a function's process answers, whatever server carries it.
 
-Platform paths: /healthz, /readyz, /dapr/config, /dapr/subscribe, /evoke/descriptor, /__evoke/invocation.
+Platform paths: /healthz, /readyz, /dapr/config, /dapr/subscribe, /evoke/descriptor, /evoke/overdue,
+/__evoke/invocation.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from functions_framework.invocation import new_call, of_request
 from functions_framework.loader import Loaded
 from functions_framework.message import Reply, Request, json_reply, not_started, text_reply
 from functions_framework.outputs import Outputs
-from functions_framework.replies import Outcome
+from functions_framework.replies import Outcome, timed_out
 from functions_framework.routes import RESERVED_MISSES, route
 from functions_framework.runner import Runner
-from functions_framework.slots import NoRoom
+from functions_framework.slots import NoRoom, Slots
 from functions_framework.web import WebCalls
 from functions_framework.zygote_wire import Descriptor
 
@@ -52,6 +53,7 @@ class App:
         self.handlers = loaded.handlers
         self.draining = False
         self.in_flight = 0
+        self._late_requests = 0
         self.on_idle: Callable[[], None] = lambda: None
         """Called when the last request of a draining process has been answered."""
         self.context = read(environ)
@@ -85,6 +87,11 @@ class App:
             batch=BATCH if takes_events else 0,
             load_ms=round(self.loaded.duration.total_seconds() * 1000, 3),
         )
+
+    @property
+    def overdue(self) -> int:
+        """Calls that were given up at their deadline and still run: they hold their places until they end."""
+        return self._late_requests + sum(len(runner.overdue) for runner in self._runners.values())
 
     def start(self) -> None:
         """Bind to the running loop; contexts send through it."""
@@ -176,12 +183,17 @@ class App:
             slots.give(1)
             raise
         if reply.after is not None:
-            reply.after.add_done_callback(lambda _done: slots.give(1))
+            self._late_requests += 1
+            reply.after.add_done_callback(lambda _done: self._caught_up(slots))
         elif isinstance(reply.body, bytes):
             slots.give(1)
         else:
             reply.body = _held(reply.body, lambda: slots.give(1))
         return reply
+
+    def _caught_up(self, slots: Slots) -> None:
+        self._late_requests -= 1
+        slots.give(1)
 
     async def _invocation(self, request: Request) -> Reply:
         """An asynchronous invocation: the event holds an HTTP request, whose status decides the event's fate."""
@@ -196,6 +208,8 @@ class App:
         reply = await self._request(handler, inner)
         if (b"evoke-not-started", b"1") in reply.headers:
             return reply
+        if reply.after is not None:
+            return json_reply(timed_out(cancelled=False).told())
         return json_reply((await invocation_outcome(reply)).told())
 
 
@@ -251,5 +265,6 @@ _PLATFORM: dict[str, Callable[[App], Reply]] = {
     "/readyz": _ready,
     "/dapr/config": lambda _app: json_reply({}),
     "/dapr/subscribe": lambda app: json_reply(subscriptions(app.context)),
+    "/evoke/overdue": lambda app: json_reply({"overdue": app.overdue}),
     "/evoke/descriptor": lambda app: json_reply(msgspec.to_builtins(app.descriptor)),
 }

@@ -36,6 +36,8 @@ class Runner:
     def __init__(self, handler: Handler, executor: Callable[[], Executor], arguments: Arguments, root: str) -> None:
         self.handler = handler
         self.slots = Slots(handler.concurrency)
+        self.overdue: set[asyncio.Future[None]] = set()
+        """Workers that are past the deadline of their delivery and still run."""
         self._is_async = handler.is_async
         self._executor = executor
         self._arguments = arguments
@@ -92,6 +94,9 @@ class Runner:
         """Cancel asynchronous workers; threads run on. What had started gets an outcome that says which."""
         run.stop()
         stubborn: set[asyncio.Future[None]] = set(pending)
+        self.overdue |= stubborn
+        for task in pending:
+            task.add_done_callback(self.overdue.discard)
         if self._is_async:
             for task in pending:
                 task.cancel()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from functions_framework.asynchronous import event_of
-from tests.functions_framework.harness import answer, app, ask, request
+from functions_framework.message import Request
+from tests.functions_framework.harness import answer, app, ask, request, serve
 
 SOURCE = """
     import functions_framework as ff
@@ -49,3 +52,32 @@ def test_what_is_no_invocation_is_dropped(tmp_path):
     (reply,) = ask(app(tmp_path, SOURCE), request(path="/__evoke/invocation", body={"id": "1"}, evoke_trigger="t"))
 
     assert answer(reply)["status"] == "DROP"
+
+
+def test_a_call_past_its_deadline_that_still_runs_is_told_so(tmp_path):
+    application = app(
+        tmp_path,
+        """
+        import threading
+        import functions_framework as ff
+        gate = threading.Event()
+
+        @ff.http
+        def view(request):
+            gate.wait(10)
+            return "late"
+        """,
+    )
+    late = carried()
+    late.headers.append((b"evoke-deadline", str(time.time() + 0.05).encode()))
+    late = Request(late.method, late.path, late.headers, late.body)
+
+    async def work(running):
+        replies = [await running.handle(late), await running.handle(request("GET", "/evoke/overdue"))]
+        running.loaded.module.gate.set()
+        return replies
+
+    reply, overdue = serve(application, work)
+
+    assert answer(reply)["reason"] == "still-running"
+    assert answer(overdue) == {"overdue": 1}

@@ -8,7 +8,7 @@ import pytest
 
 from functions_framework.app import App
 from functions_framework.message import Reply
-from tests.functions_framework.harness import answer, app, ask, bulk, event, serve, statuses, structured
+from tests.functions_framework.harness import answer, app, ask, bulk, event, request, serve, statuses, structured
 
 ORDERED = """
     import functions_framework as ff
@@ -130,21 +130,24 @@ def test_a_thread_past_its_deadline_is_reported_and_keeps_its_place(tmp_path):
         """,
     )
 
-    async def work(running: App) -> tuple[Reply, Reply, Reply]:
+    async def work(running: App) -> tuple[Reply, ...]:
         late = await running.handle(bulk([event(id="1"), event(id="2")], evoke_deadline=str(time.time() + 0.05)))
+        overdue = await running.handle(request("GET", "/evoke/overdue"))
         refused = await running.handle(bulk([event()]))
         running.loaded.module.gate.set()
         slots = running._runners["handle"].slots
         await slots.wait()
         slots.give(1)
-        return late, refused, await running.handle(bulk([event()]))
+        confirmed = await running.handle(request("GET", "/evoke/overdue"))
+        return late, refused, overdue, confirmed, await running.handle(bulk([event()]))
 
-    late, refused, after = serve(application, work)
+    late, refused, overdue, confirmed, after = serve(application, work)
 
     assert statuses(late) == {"e0": "RETRY"}
     assert answer(late)["statuses"][0]["reason"] == "still-running"
     assert refused.status == 503
     assert (b"evoke-not-started", b"1") in refused.headers
+    assert (answer(overdue), answer(confirmed)) == ({"overdue": 1}, {"overdue": 0})
     assert statuses(after) == {"e0": "SUCCESS"}
 
 
