@@ -127,6 +127,13 @@ class SetReplicas(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     because: str = ""
 
 
+class Kill(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """End these replicas at once and let others take their place: no grace, and no crash to back off from."""
+
+    replicas: tuple[str, ...]
+    reason: str
+
+
 class Remove(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     revision: RevisionKey
 
@@ -141,7 +148,7 @@ class HandOver(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     policy: ScalePolicy
 
 
-Action: TypeAlias = StartBuild | CancelBuild | Ensure | SetReplicas | Remove | Publish | HandOver
+Action: TypeAlias = StartBuild | CancelBuild | Ensure | SetReplicas | Kill | Remove | Publish | HandOver
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

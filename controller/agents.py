@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+from api.actions import Kill
 from api.frames import Readings
 from api.meta import Key
+from api.model import Replica
 
 
 class Agent(Protocol):
@@ -40,6 +42,13 @@ def facts(agents: Mapping[str, Agent]) -> dict[str, Any]:
             for one in reading.triggers
         ),
     }
+
+
+def kills(agents: Mapping[str, Agent], replicas: Iterable[Replica]) -> tuple[Kill, ...]:
+    """The end of every replica that an agent says is stuck in a handler past its deadline."""
+    stuck = {one for agent in agents.values() if agent.readings is not None for one in agent.readings.stuck}
+    found = tuple(sorted(one.id for one in replicas if one.id in stuck))
+    return (Kill(replicas=found, reason="Timeout: a handler runs past its deadline"),) if found else ()
 
 
 def _worst(reports: Iterable[tuple[Key, str]]) -> dict[str, str]:

@@ -156,7 +156,9 @@ class Loop:
     async def _scale_pass(self) -> float | None:
         observed = await self._substrate.observe()
         before = self._scaler.scaling
-        for action in self._scaler.decide(observed, time.monotonic()):
+        kills = agents.kills(self._control.agents, observed.replicas)
+        decided: Sequence[Action] = self._scaler.decide(observed, time.monotonic())
+        for action in (*kills, *decided):
             await self._execute(action)
         if before != self._scaler.scaling:
             self._planning.set()

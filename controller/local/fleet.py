@@ -86,6 +86,15 @@ class Fleet:
             self._drain(revision, leaving)
         self.converge(revision)
 
+    async def kill(self, replicas: Collection[str], reason: str) -> list[Running]:
+        """End *replicas* at once, which is no crash of theirs; answers those that are asked to for the first time."""
+        ending = [one for one in self.replicas.all() if one.id in replicas and one.phase in {"ready", "draining"}]
+        fresh = [replica for replica in ending if not replica.condemned]
+        for replica in ending:
+            replica.condemned = reason
+            await self.replicas.kill(replica)
+        return fresh
+
     def remove(self, revision: RevisionKey) -> None:
         """Let every replica finish its work and stop, then forget the revision."""
         pace = self._pace(revision)
@@ -131,7 +140,7 @@ class Fleet:
     def replica_gone(self, replica: Running) -> None:
         """A replica that had been ready ended."""
         self._publish(replica.revision)
-        if replica.phase != "draining" and not (replica.lost or self._stopping):
+        if replica.phase != "draining" and not (replica.condemned or replica.lost or self._stopping):
             now = time.monotonic()
             ready_for = None if replica.ready_at is None else now - replica.ready_at
             reason = "OutOfMemory" if replica.reason.startswith("out of memory") else "CrashLoop"
@@ -199,8 +208,9 @@ class Fleet:
         if not isinstance(error, Unavailable):
             self._failed(revision, error.reason if isinstance(error, StartFailed) else "CrashLoop", str(error))
             return
-        pace = self._pace(revision)  # the platform's trouble, not the function's: told when it lasts
-        pace.crashes = pace.crashes.after_failure(time.monotonic())
+        pace, now = self._pace(revision), time.monotonic()  # the platform's trouble, not its own: told when it lasts
+        if pace.crashes.not_before <= now:  # starts at the same time fail for the same cause
+            pace.crashes = pace.crashes.after_failure(now)
         if pace.crashes.count > PLATFORM_TROUBLE:
             self._revisions.change(revision, problem="Starting", message=str(error))
 

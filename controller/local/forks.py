@@ -50,6 +50,8 @@ class Running(msgspec.Struct, kw_only=True, eq=False):
     gone: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     exit: int | None = None
     reason: str = ""
+    condemned: str = ""
+    """Why it is killed before its time, and not for a fault of the revision."""
     lost: bool = False
     """It ended with its zygote: no fault of its own."""
 

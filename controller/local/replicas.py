@@ -145,6 +145,11 @@ class Replicas:
             log.warning("%s did not end within its grace period of %g s: killed", replica.id, grace)
             await self._end(replica)
 
+    async def kill(self, replica: Running) -> None:
+        """KILL it now; exited() tells when it is gone."""
+        if replica.zygote is not None:
+            await replica.zygote.signal(replica.id, signal.SIGKILL)
+
     def exited(self, exited: Exited) -> None:
         """Hear from a zygote that a child ended."""
         replica = self._table.get(exited.id)

@@ -1,11 +1,14 @@
 """What agents report, as the planner sees it."""
 
+from datetime import UTC, datetime
+
 import msgspec
 
 from api.actions import Observed
 from api.frames import BusReading, Readings, SourceReading, TriggerReading
 from api.meta import Key, RevisionKey
-from controller.agents import facts
+from api.model import Replica
+from controller.agents import facts, kills
 
 
 class Agent(msgspec.Struct):
@@ -15,6 +18,7 @@ class Agent(msgspec.Struct):
 
 BUS, SOURCE, TRIGGER = Key("d", "default"), Key("d", "es.one"), Key("d", "t")
 REVISION = RevisionKey("d", "f", "00001")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def reading(**fields):
@@ -50,3 +54,19 @@ def test_an_owned_subscription_has_no_word():
     triggers = (TriggerReading(subscription=TRIGGER, revision=REVISION),)
 
     assert facts({"p": Agent("proxy", reading(triggers=triggers))})["subscriptions"] == {"d/t": ""}
+
+
+def test_stuck_replicas_are_ended_while_they_are_there():
+    agents = {
+        "proxy-0": Agent("proxy", reading(stuck=("r2", "gone"))),
+        "proxy-1": Agent("proxy", reading(stuck=("r2", "r1"))),
+        "gateway-0": Agent("gateway", None),
+    }
+    replicas = [
+        Replica(id=name, revision=REVISION, phase="ready", address="unix:/r", since=NOW) for name in ("r1", "r2", "r3")
+    ]
+
+    (kill,) = kills(agents, replicas)
+
+    assert kill.replicas == ("r1", "r2")
+    assert kills(agents, replicas[2:]) == ()

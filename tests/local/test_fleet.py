@@ -313,3 +313,22 @@ def test_a_restart_forgets_crashes_and_keeps_what_does_not_load(paths):
     revisions.restarted(KEY, wanted=0)
     assert (revisions.get(KEY).problem, revisions.get(KEY).message) == ("", "")
     db.close()
+
+
+def test_a_replica_that_is_stuck_is_replaced_at_once_and_is_no_crash(paths, zygote):
+    async def go():
+        async with Bench(paths, GOOD) as bench:
+            bench.ensure()
+            bench.fleet.set_wanted(KEY, 2)
+            await bench.until(lambda: len(bench.ready) == 2)
+            stuck, other = bench.ready
+            asked = await bench.fleet.kill([stuck.id, "nobody"], "Timeout")
+            again = await bench.fleet.kill([stuck.id], "Timeout")
+            await bench.until(lambda: stuck.gone.is_set() and len(bench.ready) == 2)
+            crashes = bench.fleet._pace(KEY).crashes
+            return stuck, other in bench.ready, asked, again, crashes, bench.record.problem
+
+    stuck, stays, asked, again, crashes, problem = asyncio.run(go())
+    assert (stuck.exit, stays) == (-signal.SIGKILL, True)
+    assert (asked, again) == ([stuck], [])
+    assert (crashes, problem) == (Crashes(), "")
