@@ -11,7 +11,7 @@ from api.meta import RevisionKey
 from proxy.batching import HandlerTime
 from proxy.hold import Hold
 from proxy.lanes import Entry
-from proxy.outcomes import DOUBTFUL, REFUSED, Outcome
+from proxy.outcomes import DOUBTFUL, ENDED, NOT_STARTED, REFUSED, Outcome
 from proxy.post import Poster
 from proxy.settle import Settler
 from proxy.suspects import Suspects
@@ -146,7 +146,9 @@ class Outflow:
         table = self._wiring.table
         if outcome is REFUSED:
             table.strike(endpoint.replica)
-        elif len(table.ready(route)) > 1:
+            return
+        self._suspects.question(endpoint)
+        if len(table.ready(route)) > 1:
             table.strike(endpoint.replica, BUSY)
         else:
             self._rest_until = self._wiring.clock() + BREATH
@@ -173,8 +175,10 @@ class Outflow:
             window.lose(entry)
 
         def confirmed() -> None:
+            innocent = lease.endpoint.replica in self._wiring.condemned
             entries = [entry for entry, _ in doubtful]
-            self._settler.settle(window, entries, [outcome for _, outcome in doubtful], route)
+            outcomes = [NOT_STARTED if innocent and one is ENDED else one for _, one in doubtful]
+            self._settler.settle(window, entries, outcomes, route)
             lease.release()
 
         deadline = began + self._hold.subscription.delivery.timeout.total_seconds()
@@ -185,5 +189,6 @@ class Outflow:
         pending = self.posts | self._suspects.watches
         if pending:
             await asyncio.wait(pending, timeout=seconds)
-        for task in self.posts | self._suspects.watches:
+        for task in self.posts:
             task.cancel()
+        self._suspects.stop()

@@ -34,6 +34,7 @@ class Outcome(msgspec.Struct, frozen=True):
 DONE = Outcome("done")
 NOT_STARTED = Outcome("not-started")
 REFUSED = Outcome("not-started", "the replica does not listen")
+ENDED = Outcome("unknown", "the replica ended without a reply")
 DOUBTFUL = frozenset({"running", "unknown"})
 """Kinds that are judged only once the replica confirmed or is gone."""
 FENCED = Outcome("fenced", "a newer owner delivers this subscription")

@@ -14,7 +14,7 @@ import msgspec
 from api.frames import Endpoint
 from api.model import Subscription
 from proxy.lanes import Entry
-from proxy.outcomes import REFUSED, Outcome, of_bulk, of_single
+from proxy.outcomes import ENDED, REFUSED, Outcome, of_bulk, of_single
 from replicas.errors import BrokenReply, ConnectFailed, ReplyTimeout
 from replicas.http import HttpClient
 
@@ -64,7 +64,7 @@ class Poster:
         except ReplyTimeout:
             return [Outcome("unknown", f"timed out after {self._seconds:g} s")] * len(batch)
         except BrokenReply:
-            return [Outcome("unknown", "the replica ended without a reply")] * len(batch)
+            return [ENDED] * len(batch)
         known = dict(response.headers)
         if single:
             return [of_single(response.status, known, reply)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -31,6 +31,8 @@ class Wiring:
     turns: Turns = field(default_factory=Turns)
     stuck: Counter[str] = field(default_factory=Counter)
     """Replicas whose handler is past its deadline and may still run."""
+    condemned: deque[str] = field(default_factory=lambda: deque(maxlen=256))
+    """Those that were reported as stuck: what else ran there is not to blame for their end."""
     changed: Callable[[], None] = _nothing
     """Some reading changed in a way that somebody waits for."""
     clock: Callable[[], float] = time.monotonic
