@@ -174,8 +174,8 @@ class ReplicaTable:
 
     def strike(self, replica: str, seconds: float = STRIKE) -> None:
         """Leave *replica* alone for a while: it refused a connection or said it has no room."""
-        self._struck[replica] = self._clock() + seconds
-        asyncio.get_running_loop().call_later(seconds, self._forgive, replica)
+        until = self._struck[replica] = self._clock() + seconds
+        asyncio.get_running_loop().call_later(seconds, self._forgive, replica, until)
 
     def closing(self, replicas: Collection[str]) -> None:
         """Hand these out no more; what is in flight goes on."""
@@ -209,10 +209,11 @@ class ReplicaTable:
         """Call *callback* with the revision after every change of its endpoints and every credit that came free."""
         self._callbacks.append(callback)
 
-    def _forgive(self, replica: str) -> None:
-        if self._struck.get(replica, self._clock()) > self._clock():
-            return  # struck again
-        self._struck.pop(replica, None)
+    def _forgive(self, replica: str, until: float) -> None:
+        """End the strike that was to last *until*; never by the clock, for the loop's timers may be a little early."""
+        if self._struck.get(replica) != until:
+            return  # struck again, or forgiven with new endpoints
+        del self._struck[replica]
         for revision in [key for key, known in self._revisions.items() if replica in known.endpoints]:
             self._changed(revision)
 

@@ -167,3 +167,33 @@ def test_a_struck_replica_rests() -> None:
         assert changes == [REVISION]
 
     asyncio.run(scenario())
+
+
+def test_a_timer_that_fires_early_loses_no_wake_up() -> None:
+    """uvloop counts in whole milliseconds: its timers may come up to one before our clock says so."""
+
+    async def scenario() -> None:
+        replicas = ReplicaTable(clock=lambda: 0.0)  # no time has passed when the timer fires
+        replicas.update(Endpoints(epoch=1, revision=REVISION, generation=1, endpoints=(endpoint("a"),)))
+        replicas.strike("a", 0.005)
+        async with asyncio.timeout(5):
+            assert picked(await replicas.acquire(REVISION, None)) == "a"
+
+    asyncio.run(scenario())
+
+
+def test_a_replica_that_is_struck_again_rests_for_the_longer_time() -> None:
+    async def scenario() -> None:
+        now = [0.0]
+        replicas = ReplicaTable(clock=lambda: now[0])
+        replicas.update(Endpoints(epoch=1, revision=REVISION, generation=1, endpoints=(endpoint("a"),)))
+        changes: list[RevisionKey] = []
+        replicas.subscribe(changes.append)
+        replicas.strike("a", 0.001)
+        now[0] = 0.0005
+        replicas.strike("a", 60.0)
+        await asyncio.sleep(0.01)  # the first timer has fired
+        now[0] = 1.0
+        assert (changes, replicas.pick(REVISION)) == ([], None)
+
+    asyncio.run(scenario())
