@@ -7,7 +7,7 @@ from pathlib import Path
 
 import functions_framework as ff
 
-DATABASE = os.environ.get("FLEET_DB") or str(Path(tempfile.gettempdir()) / "evoke-sample-fleet.db")
+DATABASE = os.environ.get("FLEET_DB") or str(Path(tempfile.gettempdir()) / f"evoke-sample-fleet-{os.getuid()}.db")
 UPSERT = "INSERT OR REPLACE INTO fleet VALUES (?, ?, ?)"
 
 connection = sqlite3.connect(DATABASE, check_same_thread=False, isolation_level=None)
