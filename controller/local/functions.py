@@ -12,9 +12,10 @@ from api.frames import RouteReading, TriggerReading
 from api.meta import Key, RevisionKey
 from api.model import Backend, Route, Subscription
 from controller.local.forks import Running
+from controller.local.letters import Letters
 from controller.local.revisions import Record, Revisions
 from controller.local.sqlite import Stored
-from controller.local.substrate import LocalSubstrate
+from controller.local.substrate import ColdStarts, LocalSubstrate
 from controller.loop import Loop
 from replicas.server import AgentState, ControlServer
 
@@ -48,17 +49,22 @@ class Rates:
 class Functions:
     """Views over revisions, replicas and readings."""
 
-    def __init__(self, revisions: Revisions, substrate: LocalSubstrate, control: ControlServer, loop: Loop) -> None:
+    def __init__(
+        self, revisions: Revisions, substrate: LocalSubstrate, control: ControlServer, loop: Loop, letters: Letters
+    ) -> None:
         self._revisions, self._substrate, self._control, self._loop = revisions, substrate, control, loop
+        self._letters = letters
         self.rates = Rates()
 
-    def status(self, stored: Stored) -> dict[str, Any]:
+    async def status(self, stored: Stored) -> dict[str, Any]:
         """Body of GET /v1/functions/{ns}/{name}/status."""
         function = stored.key
         records = [record for record in self._revisions.all() if record.key.function_key == function]
         triggers, routes = self._triggers(function), self._routes(function)
         newest = self._serving(function) or (records[-1].key if records else None)
         explanation = self._loop.explanations.get(newest) if newest else None
+        letters = await self._letters.count(function) if triggers else 0
+        cold = self._substrate.cold_starts.get(function, ColdStarts())
         return {
             "conditions": stored.status.get("conditions", []),
             "revisions": [self._revision(record) for record in records],
@@ -66,9 +72,10 @@ class Functions:
             "scaling": _scaling(explanation) if explanation else stored.status.get("scaling", {}),
             "subscriptions": triggers,
             "routes": routes,
-            "deadLetters": sum(reading.dead for reading in triggers),
+            "deadLetters": sum(reading.dead for reading in triggers) if letters is None else letters,
             "url": self._url(stored),
-            "cold_start_ms": max((one.start_ms for one in self._of(function)), default=0.0) or None,
+            "cold_start_ms": cold.last_ms,
+            "cold_starts": cold.count,
         }
 
     def top(self, functions: Iterable[Stored]) -> list[dict[str, Any]]:

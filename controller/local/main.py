@@ -29,6 +29,7 @@ from controller.local.announcements import Announcements
 from controller.local.asgi import Router
 from controller.local.feed import Feed
 from controller.local.functions import Functions
+from controller.local.letters import Letters
 from controller.local.paths import Paths
 from controller.local.resources import Resources
 from controller.local.revisions import Revisions
@@ -68,7 +69,8 @@ class Controller:
         revisions = Revisions(self._db)
         self.substrate = LocalSubstrate(self.paths, here, revisions, self.control, self.feed)
         self.loop = Loop(self.store, self.substrate, self.control, tell=Announcements(self.feed).tell)
-        self._functions = Functions(revisions, self.substrate, self.control, self.loop)
+        self._letters = Letters(self.paths.socket("plane-0"))
+        self._functions = Functions(revisions, self.substrate, self.control, self.loop, self._letters)
         self.service = Service(
             Parts(
                 paths=self.paths,
@@ -102,6 +104,7 @@ class Controller:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.substrate.stop()
         await self.control.stop()
+        await self._letters.aclose()
         self._db.close()
         for task in done - {waiting}:
             task.result()  # a part that ended by itself says why

@@ -103,7 +103,7 @@ class Service:
         return {"kind": stored.kind, "namespace": stored.key.namespace, "name": stored.key.name, "outcome": "deleted"}
 
     async def _status(self, request: Request) -> Any:
-        return self._parts.functions.status(self._parts.store.get("Function", _key(request)))
+        return await self._parts.functions.status(self._parts.store.get("Function", _key(request)))
 
     async def _top(self, request: Request) -> Any:
         return self._parts.functions.top(

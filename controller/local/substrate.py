@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from api.actions import (
     Action,
     CancelBuild,
@@ -42,6 +44,13 @@ CAPABILITIES = frozenset({"processes", "folders"})
 """What this substrate honours beyond what every one does."""
 
 
+class ColdStarts(msgspec.Struct, frozen=True):
+    """Starts of a function's replica while no other one served."""
+
+    count: int = 0
+    last_ms: float | None = None
+
+
 class LocalSubstrate:
     """See controller.substrate.Substrate."""
 
@@ -52,6 +61,8 @@ class LocalSubstrate:
         self._control, self._feed = control, feed
         self._subscribers: list[Callable[[], None]] = []
         self._snapshots: dict[str, Snapshot] = {}
+        self.cold_starts: dict[Key, ColdStarts] = {}
+        """Of every function that was started since this process began."""
         self.environments = Environments()
         self.secrets = Secrets(paths.secrets)
         self.trees = Trees(self._changed)
@@ -187,6 +198,13 @@ class LocalSubstrate:
         }
 
     def _announce(self, replica: Running) -> None:
+        if not replica.start_ms:
+            return  # adopted: nobody waited for it
+        function = replica.revision.function_key
+        serving = [one for one in self.replicas.all() if one.revision.function_key == function and one.phase == "ready"]
+        if serving == [replica]:
+            count = self.cold_starts.get(function, ColdStarts()).count + 1
+            self.cold_starts[function] = ColdStarts(count, round(replica.start_ms, 1))
         living = frozenset(one.id for one in self.replicas.table())
         logs.prune(self._paths.function_logs(replica.revision.function_key), living)
         self._feed.post(
