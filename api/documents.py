@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from api import consistency, metadata
-from api.consistency.loops import Member, loops
+from api.consistency.loops import Member, loops, may_loop
 from api.errors import InvalidInput, Problem
 from api.kinds import KINDS, KindInfo
 from api.meta import Key
@@ -101,7 +101,7 @@ def decode_all(sent: Sequence[Mapping[str, Any]], *, namespace: str = "default")
 
 def loops_with(found: Sequence[Document], others: Sequence[Member]) -> tuple[Problem, ...]:
     """E124 for each of *found* that closes a loop together with what is there already."""
-    members = [Member(document.key.namespace, document.key.name, document.spec) for document in found]
+    members = [_member(document) for document in found]
     return tuple(
         Problem(
             code=fault.code,
@@ -221,10 +221,15 @@ def _check_set(drafts: list[_Draft]) -> None:
             message = f"{document.info.kind} {document.key} already stands in {place}"
             draft.faults.append(Fault("E117", ("metadata", "name"), message))
             continue
-        members.append(Member(document.key.namespace, document.key.name, document.spec))
+        members.append(_member(document))
         owners.append(draft)
     for index, fault in loops(members):
         owners[index].faults.append(Fault(fault.code, ("spec", *fault.path), fault.message))
+
+
+def _member(document: Document) -> Member:
+    meant = may_loop(document.resource["metadata"].get("annotations"))
+    return Member(document.key.namespace, document.key.name, document.spec, meant)
 
 
 def _depth(value: Any) -> int:

@@ -18,12 +18,25 @@ Place: TypeAlias = tuple[str, ...]
 """("function", namespace, name) or ("subject", namespace, bus, topic)."""
 
 
+ALLOW = "evoke.dev/allow-loop"
+"""Annotation, "true" on a resource that sends events round on purpose; the hop limit of the proxy still ends them."""
+
+
 class Member(msgspec.Struct, frozen=True):
     """One resource as the search sees it."""
 
     namespace: str
     name: str
     spec: Any
+    may_loop: bool = False
+    """A loop through it is meant."""
+
+
+def may_loop(annotations: Mapping[str, str] | None) -> bool:
+    return (annotations or {}).get(ALLOW) == "true"
+
+
+HINT = f'send to another topic, or annotate {ALLOW}: "true" if that is meant'
 
 
 class _Edge(msgspec.Struct, frozen=True):
@@ -36,6 +49,8 @@ def loops(members: Sequence[Member]) -> Iterator[tuple[int, Fault]]:
     """(index of a member, E124) once for each loop: at its first member, at an output of that where it has one."""
     edges: dict[Place, list[_Edge]] = defaultdict(list)
     for index, member in enumerate(members):
+        if member.may_loop:
+            continue
         for start, edge in _edges(index, member):
             edges[start].append(edge)
     circle = _components(edges)
@@ -47,7 +62,7 @@ def loops(members: Sequence[Member]) -> Iterator[tuple[int, Fault]]:
     for number, found in closing.items():
         first = min(found, key=lambda edge: (edge.member, edge.to[0] != "subject"))
         names = " -> ".join(dict.fromkeys(place[-1] for place, mine in circle.items() if mine == number))
-        yield first.member, Fault("E124", first.path, f"events would go round for ever: {names}; send to another topic")
+        yield first.member, Fault("E124", first.path, f"events would go round for ever: {names}; {HINT}")
 
 
 def _edges(index: int, member: Member) -> Iterator[tuple[Place, _Edge]]:

@@ -14,7 +14,7 @@ from api import documents, support
 from api.actions import Resource
 from api.codes import CODES
 from api.consistency.changes import changes
-from api.consistency.loops import Member
+from api.consistency.loops import Member, may_loop
 from api.documents import Document
 from api.errors import InvalidInput, NotFound, Problem
 from api.kinds import KINDS, NAMES, KindInfo
@@ -132,7 +132,9 @@ class Resources:
         said: dict[tuple[str, Key], tuple[Problem, ...]] = dict(models.refused)
         applied = {(document.info.kind, document.key) for document in found}
         there = [
-            Member(one.key.namespace, one.key.name, one.spec) for name, one in world.items() if name not in applied
+            Member(one.key.namespace, one.key.name, one.spec, may_loop(one.annotations))
+            for name, one in world.items()
+            if name not in applied
         ]
         if closed := documents.loops_with(found, there):
             raise InvalidInput(closed)

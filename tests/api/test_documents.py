@@ -132,6 +132,16 @@ def test_refuses_events_that_go_round(loop: str) -> None:
     assert [problem.code for problem in problems(texts[loop])] == ["E124"]
 
 
+def test_a_loop_that_is_meant_is_taken() -> None:
+    triggers = "dapr: [{name: default, topic: t}]\n    outputs: [{dapr: {name: default, topic: t}}]"
+    circle = FUNCTION.replace("http: {}", triggers)
+    meant = circle.replace("name: hello", 'name: hello\n  annotations: {evoke.dev/allow-loop: "true"}')
+
+    assert [document.key.name for document in read(meant)] == ["hello"]
+    (found,) = problems(meant.replace('"true"', '"no"'))
+    assert (found.code, "evoke.dev/allow-loop" in found.message) == ("E124", True)
+
+
 def test_a_chain_is_no_loop() -> None:
     chain = [
         FUNCTION.replace("hello", f"f{n}").replace(
