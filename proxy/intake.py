@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 LEVEL_EVERY = 1.0
 LEVEL_TIMEOUT = 5.0
-MAX_HOPS = 64
+MAX_HOPS = 16
 """An event that came through more functions than this goes in a circle."""
 
 

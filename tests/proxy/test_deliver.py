@@ -453,7 +453,7 @@ def test_events_in_a_circle_or_past_their_time_are_not_delivered() -> None:
         async with Plant() as plant:
             replica = Replica()
             await plant.scale(replica)
-            marks = [("evokehops", b"65"), ("expiration", b'"2020-01-01T00:00:00Z"'), ("evokehops", b"64")]
+            marks = [("evokehops", b"17"), ("expiration", b'"2020-01-01T00:00:00Z"'), ("evokehops", b"16")]
             for number, (name, value) in enumerate(marks):
                 await plant.publish(b'{"%b":%b,' % (name.encode(), value) + event(number)[1:])
             await plant.drained()
