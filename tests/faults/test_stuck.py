@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.platform import Platform, UnixConnection, started, until
+from tests.faults.events import letters, publish
+from tests.platform import started, until
 
 pytestmark = pytest.mark.platform
 
@@ -40,31 +40,6 @@ spec:
 """
 
 
-def publish(platform: Platform, numbers: range) -> None:
-    events = [
-        {
-            "specversion": "1.0",
-            "id": str(n),
-            "source": "/test",
-            "type": "t",
-            "partitionkey": f"k{n % 5}",
-            "data": n,
-        }
-        for n in numbers
-    ]
-    path = "/v1/namespaces/default/buses/default/publish?subject=jobs"
-    platform.request("POST", path, {"events": events}, socket_name="plane-0.sock")
-
-
-def letters(platform: Platform) -> list[dict[str, Any]]:
-    connection = UnixConnection(platform.run / "plane-0.sock")
-    try:
-        connection.request("GET", "/v1/namespaces/default/dead-letters/work")
-        return [json.loads(line) for line in connection.getresponse().read().splitlines()]
-    finally:
-        connection.close()
-
-
 @pytest.mark.parametrize("concurrency", [1, 4])
 def test_a_handler_that_never_returns_ends_in_the_dead_letters_alone(tmp_path: Path, concurrency: int) -> None:
     project, starts = tmp_path / "project", tmp_path / "starts"
@@ -78,11 +53,11 @@ def test_a_handler_that_never_returns_ends_in_the_dead_letters_alone(tmp_path: P
 
     with started(project) as platform:
         platform.wait_ready("work")
-        publish(platform, range(EVENTS))
+        publish(platform, "jobs", range(EVENTS))
         until(lambda: {n for n, _, _ in handled()} == set(range(EVENTS)), what="every event started")
-        until(lambda: letters(platform), what="the poison event among the dead letters")
+        until(lambda: letters(platform, "work"), what="the poison event among the dead letters")
         until(lambda: not any(one.get("lag") for one in platform.status("work")["subscriptions"]), what="nothing left")
-        found, calls, status = letters(platform), handled(), platform.status("work")
+        found, calls, status = letters(platform, "work"), handled(), platform.status("work")
 
     (letter,) = found
     assert (letter["event"]["id"], letter["reason"], letter["attempts"]) == (str(POISON), "max-attempts", 3)
