@@ -222,9 +222,12 @@ class Fleet:
 
     def _recovered(self, replica: Running) -> None:
         if replica.phase == "ready":
-            self._pace(replica.revision).crashes = Crashes()
-            self._revisions.change(replica.revision, problem="", message="")
+            self._recover(replica.revision)
             self._changed()
+
+    def _recover(self, revision: RevisionKey) -> None:
+        self._pace(revision).crashes = Crashes()
+        self._revisions.change(revision, problem="", message="")
 
     def _drain(self, revision: RevisionKey, leaving: Collection[Running]) -> None:
         for replica in leaving:
@@ -247,6 +250,8 @@ class Fleet:
                 self._revisions.change(revision, wanted=ready)
         else:
             await asyncio.gather(*(self.replicas.stop(replica, grace) for replica in alive))
+            if alive and all(replica.exit == 0 for replica in alive):  # it lived for as long as it was wanted
+                self._recover(revision)
         self._publish(revision)
         self._changed()
 

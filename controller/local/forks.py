@@ -23,6 +23,10 @@ _PATIENCE = 2.0
 _status: msgspec.json.Decoder[wire.ReplicaStatus] = msgspec.json.Decoder(wire.ReplicaStatus)
 
 
+_REASONS = {"MemoryError": "OutOfMemory", "the import did not end": "StartTimeout"}
+"""Reason of condition Available by what the framework says; any other failure is the handler's."""
+
+
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """All that one start needs; *env* holds resolved secrets and is not kept."""
 
@@ -158,5 +162,6 @@ async def _silent_end(replica: Running) -> StartFailed | Unavailable:
 
 def _load_failed(failure: wire.LoadFailure) -> StartFailed:
     place = f"{failure.file}:{failure.line}: " if failure.file else ""
-    reason = "OutOfMemory" if "MemoryError" in failure.message else "HandlerError"
-    return StartFailed(reason, f"{failure.code} {place}{failure.message}", permanent=True)
+    reason = next((reason for words, reason in _REASONS.items() if words in failure.message), "HandlerError")
+    permanent = reason != "StartTimeout"  # the machine may have been busy
+    return StartFailed(reason, f"{failure.code} {place}{failure.message}", permanent=permanent)

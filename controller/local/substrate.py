@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
@@ -42,6 +43,10 @@ from replicas.server import ControlServer
 
 CAPABILITIES = frozenset({"processes", "folders"})
 """What this substrate honours beyond what every one does."""
+
+
+IMPORT_SHARE = 0.9
+"""Part of serving.timeout that an import may take: it says where it hangs before the start as a whole is given up."""
 
 
 class ColdStarts(msgspec.Struct, frozen=True):
@@ -184,6 +189,7 @@ class LocalSubstrate:
     def _env(self, workload: Workload) -> dict[str, str]:
         key, function = workload.key, workload.key.function_key
         return {
+            "EVOKE_IMPORT_TIMEOUT": f"{IMPORT_SHARE * workload.start_timeout.total_seconds():g}",
             **{env.name: self.secrets.resolve(key.namespace, env.value) for env in workload.env},
             "FUNC_CONTEXT": workload.context.decode(),
             "FUNCTION_TARGET": workload.target,
@@ -195,6 +201,7 @@ class LocalSubstrate:
             "DAPR_API_TOKEN": self._platform.token(function),
             "EVOKE_DAPR_SOCKET": str(self._paths.socket("dapr")),
             "EVOKE_LOG": "json",
+            "EVOKE_GRACE": str(math.ceil(workload.grace.total_seconds())),
         }
 
     def _announce(self, replica: Running) -> None:
