@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 _BACKLOG = 1024
 _SLOT_TIME = 2.0
 """Seconds after which a slow start lets others start too."""
+_EXIT = 1.0
+"""Seconds beyond its grace in which a replica that uses all of it ends by itself."""
 _KILL_PATIENCE = 5.0
 """Seconds until a killed process must be gone."""
 
@@ -139,7 +141,7 @@ class Replicas:
             return
         await replica.zygote.signal(replica.id, signal.SIGTERM)
         try:
-            async with asyncio.timeout(grace):
+            async with asyncio.timeout(grace + _EXIT):
                 await replica.gone.wait()
         except TimeoutError:
             log.warning("%s did not end within its grace period of %g s: killed", replica.id, grace)
