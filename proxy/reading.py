@@ -8,7 +8,7 @@ import msgspec
 
 from api.frames import TriggerReading
 from api.meta import RevisionKey
-from api.model import Subscription
+from api.model import Backend, Subscription
 from proxy.batching import HandlerTime
 from proxy.hold import Hold, Share
 from proxy.meter import Meter
@@ -29,10 +29,11 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def readings(view: View, wiring: Wiring) -> list[TriggerReading]:
-    """One reading for each revision that events may go to; what waits in the broker is split by weight."""
-    weighted = [backend for backend in view.subscription.backends if backend.weight > 0]
-    if not weighted:
-        return []
+    """One reading for each revision that events may go to; what waits in the broker is split by weight.
+
+    A function of which no revision was ever ready has one reading of no revision: its events are kept all the same.
+    """
+    weighted = [backend for backend in view.subscription.backends if backend.weight > 0] or [_nobody(view.subscription)]
     common = _common(view, weighted[0].revision, wiring)
     shares = view.hold.shares() if view.hold else {}
     total = sum(backend.weight for backend in weighted)
@@ -53,6 +54,10 @@ def readings(view: View, wiring: Wiring) -> list[TriggerReading]:
             )
         )
     return found
+
+
+def _nobody(subscription: Subscription) -> Backend:
+    return Backend(revision=RevisionKey(subscription.key.namespace, "", ""))
 
 
 def _common(view: View, revision: RevisionKey, wiring: Wiring) -> TriggerReading:

@@ -427,6 +427,22 @@ def test_new_revision_takes_the_failing_event_at_once() -> None:
     asyncio.run(scenario())
 
 
+def test_events_wait_for_the_first_revision_that_is_ready() -> None:
+    async def scenario() -> None:
+        async with Plant(subscription(backends=())) as plant:
+            assert plant.reading.revision == RevisionKey("default", "", "")
+            await plant.publish(*(event(n) for n in range(3)))
+            replica = Replica()
+            await plant.scale(replica)
+            assert replica.events == []
+
+            plant.owner.change(subscription())
+            await plant.drained()
+            assert sorted(replica.numbers) == [0, 1, 2]
+
+    asyncio.run(scenario())
+
+
 def test_weights_split_events_by_key() -> None:
     async def scenario() -> None:
         other = RevisionKey("default", "on-reading", "00002")
