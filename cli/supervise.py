@@ -25,6 +25,8 @@ from controller.local.processes import Lock, die_with_parent, ending
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
 """Seconds before a restart; doubled every time until the child lived for STEADY."""
 STEADY = 10.0
+ROUNDS = 3
+"""How often everything is prepared before a child that cannot start is only started again."""
 STOP_ORDER = {"plane": 20.0, "controller": 45.0, "zygote": 5.0, "nats": 10.0}
 """Deliveries finish first, then the functions drain, then what they stood on goes: seconds between TERM and KILL."""
 SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
@@ -71,12 +73,20 @@ def _before_exec() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
-def supervise(children: list[Child], paths: Paths) -> None:
-    """Keep *children* running until SIGTERM, SIGINT or SIGHUP."""
+def supervise(children: list[Child], paths: Paths, *, doubtful: bool = False) -> bool:
+    """Keep *children* running until SIGTERM, SIGINT or SIGHUP.
+
+    While *doubtful*, a child that ends twice in its first STEADY seconds ends this with True: what was prepared does
+    not hold, most likely because somebody else took a port in between.
+    """
+    started = time.monotonic()
     while True:
         now = time.monotonic()
+        doubtful = doubtful and now - started < STEADY
         for child in children:
             ended = child.reap(now)
+            if ended and doubtful and child.wait >= 4 * FIRST_WAIT:
+                return True
             if ended and child.wait > 4 * FIRST_WAIT:
                 _say(f"{ended}; again in {child.due - now:.1f} s")
             if child.process is None and child.due <= now:
@@ -88,7 +98,7 @@ def supervise(children: list[Child], paths: Paths) -> None:
         timeout = max(0.0, min(waiting, default=now + STEADY) - time.monotonic())
         received = signal.sigtimedwait(SIGNALS, timeout)
         if received is not None and received.si_signo != signal.SIGCHLD:
-            return
+            return False
 
 
 def stop(children: list[Child]) -> None:
@@ -132,11 +142,14 @@ def main() -> int:
         return 1
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     command = [sys.executable, "-P", "-m", "controller.local.prepare", *sys.argv[1:], "--state", str(state)]
-    prepared = subprocess.run(command, stdout=subprocess.PIPE, preexec_fn=_before_exec, check=False)  # noqa: S603 # ours
-    children = [Child(**child) for child in msgspec.json.decode(prepared.stdout or b"[]")]
+    children: list[Child] = []
     try:
-        if prepared.returncode == 0:
-            supervise(children, paths)
+        for left in reversed(range(ROUNDS)):
+            prepared = subprocess.run(command, stdout=subprocess.PIPE, preexec_fn=_before_exec, check=False)  # noqa: S603 # ours
+            children = [Child(**child) for child in msgspec.json.decode(prepared.stdout or b"[]")]
+            if prepared.returncode or not supervise(children, paths, doubtful=left > 0):
+                break
+            stop(children)
     finally:
         stop(children)
         with contextlib.suppress(OSError):
