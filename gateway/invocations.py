@@ -15,6 +15,7 @@ from api.platform import Platform
 from eventbus.bus import EventBus
 from eventbus.connect import connect
 from eventbus.errors import BusError, BusFull, TooLarge
+from eventbus.openings import Openings
 from functions_framework.asynchronous import event_of
 from gateway.connection import Request
 from gateway.errors import Rejected, later
@@ -82,6 +83,8 @@ class Invocations:
 
     def __init__(self, buses: Buses, snapshots: Mapping[str, Snapshot], limits: Limits) -> None:
         self._buses, self._snapshots, self._limits = buses, snapshots, limits
+        self._openings = Openings()
+        self._known = ""
 
     async def accept(self, request: Request, reply: Reply, found: Found, request_id: bytes) -> None:
         """Answer 202 with ``X-Call-Id`` once the bus has stored the call; raises Rejected when it did not."""
@@ -96,6 +99,8 @@ class Invocations:
         payload = _event(source, call.decode(), request, found, request_id, body)
         try:
             bus = await self._buses.get(self._snapshots[function.namespace])
+            self._declare()
+            await self._openings.wait(bus, Key(function.namespace, BUS), subject(function))
             await bus.publish(subject(function), payload, dedupe=_dedupe(source, call))
         except BusFull as error:
             raise later(507, "bus-full", str(error), seconds=5) from error
@@ -104,6 +109,13 @@ class Invocations:
         except BusError as error:
             raise later(503, "bus", str(error)) from error
         reply.send(202, [(b"x-call-id", call), (b"x-start-time", b"%d" % time.time_ns())], b"")
+
+    def _declare(self) -> None:
+        """Tell what is subscribed now, when that has changed: a call must not be stored before its function listens."""
+        known = "".join(snapshot.digest for snapshot in self._snapshots.values())
+        if known != self._known:
+            self._known = known
+            self._openings.declare(one for snapshot in self._snapshots.values() for one in snapshot.subscriptions)
 
     async def _read(self, request: Request) -> bytes:
         parts: list[bytes] = []

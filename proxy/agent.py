@@ -125,6 +125,7 @@ class ProxyAgent:
         assigned = self._assigned or Assign(epoch=0)
         sources = {source.key: source for snapshot in snapshots for source in snapshot.sources}
         subscriptions = {one.key: one for snapshot in snapshots for one in snapshot.subscriptions}
+        self.buses.openings.declare(subscriptions.values())
         self.sources.assign(sources, assigned.sources)
         self.subscriptions.assign(subscriptions, assigned.subscriptions)
         self.touch()

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import cast
 
 import msgspec
 
@@ -16,6 +18,7 @@ from api.model import Bus, Option, Snapshot, Subscription
 from api.platform import Platform
 from eventbus.bus import EventBus
 from eventbus.errors import BusError, Unreachable
+from eventbus.openings import Gate, Openings
 from proxy.settings import ProxySettings
 
 log = logging.getLogger(__name__)
@@ -41,8 +44,9 @@ def embedded(bus: Bus, platform: Platform | None) -> Bus:
 class Link:
     """One bus as declared, and the connection to it."""
 
-    def __init__(self, declared: Bus, make: Callable[[], EventBus]) -> None:
+    def __init__(self, declared: Bus, make: Callable[[], EventBus], openings: Openings) -> None:
         self.declared = declared
+        self._openings = openings
         self.ready = asyncio.Event()
         """Connected for the first time; after that the backend reconnects by itself."""
         self._make = make
@@ -53,12 +57,12 @@ class Link:
 
     @property
     def bus(self) -> EventBus:
-        """The connected bus; raises Unreachable with the reason while there is none."""
+        """The connected bus, whose publishes wait for their subscribers; raises Unreachable while there is none."""
         if self._bus is None or not self.ready.is_set():
             raise Unreachable(
                 str(self._error) if self._error else f"event bus {self.declared.key} is not connected yet"
             )
-        return self._bus
+        return cast("EventBus", Gate(self._bus, self.declared.key, self._openings))
 
     @property
     def reading(self) -> BusReading:
@@ -95,6 +99,7 @@ class Link:
 class Buses:
     def __init__(self, settings: ProxySettings) -> None:
         self._settings = settings
+        self.openings = Openings()
         self._links: dict[Key, Link] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -109,7 +114,7 @@ class Buses:
                 task.add_done_callback(self._closing.discard)
         for key, bus in wanted.items():
             if key not in self._links:
-                self._links[key] = Link(bus, lambda bus=bus: self._make(bus))  # type: ignore[misc] # the default binds this bus
+                self._links[key] = Link(bus, partial(self._make, bus), self.openings)
 
     def link(self, key: Key) -> Link | None:
         return self._links.get(key)

@@ -62,7 +62,9 @@ class Controller:
         self.replicas: list[Replica] = []
         self.proxy: asyncio.Task[None] | None = None
 
-    def declare(self, *subscriptions: Subscription, sources: tuple[Source, ...] = (), components: Any = ()) -> None:
+    def declare(
+        self, *subscriptions: Subscription, sources: tuple[Source, ...] = (), components: Any = (), assigned: Any = None
+    ) -> None:
         content = Snapshot(
             namespace=self.namespace,
             subscriptions=subscriptions,
@@ -75,7 +77,8 @@ class Controller:
                 **{name: getattr(content, name) for name in content.__struct_fields__} | {"digest": digest(content)}
             )
         )
-        self.server.assign("proxy-0", [one.key for one in subscriptions], [source.key for source in sources])
+        mine = subscriptions if assigned is None else assigned
+        self.server.assign("proxy-0", [one.key for one in mine], [source.key for source in sources])
 
     async def start_proxy(self) -> None:
         agents: list[ProxyAgent] = []
@@ -182,6 +185,26 @@ def test_from_publish_to_handler_and_back_to_sleep(play: Callable[[Scenario], No
         await made.scale(again := Replica())
         await made.settled()
         assert again.numbers == [2]
+
+    play(scenario)
+
+
+def test_what_is_published_before_a_new_subscription_opened_reaches_it(play: Callable[[Scenario], None]) -> None:
+    """Source, function and trigger of one manifest come up in any order."""
+
+    async def scenario(made: Controller) -> None:
+        replica, late = Replica(), owned(made, start="new")
+        made.declare(late, assigned=())
+        await made.scale(replica)
+        await until(lambda: made.agent and made.agent.buses.readings() and made.agent.buses.readings()[0].connected)
+        path = made.operation(f"buses/default/publish?subject={SUBJECT}")
+        publishing = asyncio.create_task(made.call("o", "POST", path, json.loads(event(1))))
+        await until(lambda: made.agent and made.agent.buses.openings._probes)
+        assert not publishing.done()
+
+        made.server.assign("proxy-0", [late.key], [])
+        assert await publishing == (200, {"published": 1})
+        await until(lambda: replica.numbers == [1])
 
     play(scenario)
 

@@ -1,0 +1,96 @@
+"""Publishes that wait for their subscribers: nothing is stored on a subject before its declared subscriptions exist.
+
+A subscription that starts at "new" begins behind what is stored when it is first opened. Source, functions and
+subscriptions of one manifest come up in any order and in several processes, so whoever publishes asks the bus itself
+whether each declared subscription of the subject was opened once, and remembers the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+from api.meta import Key
+from api.model import Subscription
+from eventbus.bus import EventBus
+from eventbus.errors import BusError, LagUnknown, Unreachable
+
+PATIENCE = 5.0
+"""Seconds for which a publish waits; then it fails, and whoever published tries again."""
+PROBE_EVERY = 0.05
+
+Place: TypeAlias = tuple[Key, str]
+"""Bus and subject."""
+
+
+class Openings:
+    """The declared subscriptions, and which of them are known to have been opened."""
+
+    def __init__(self, patience: float = PATIENCE) -> None:
+        self._patience = patience
+        self._declared: dict[Place, dict[Key, Subscription]] = {}
+        self._unopened: dict[Place, dict[Key, Subscription]] = {}
+        self._probes: dict[Place, asyncio.Task[None]] = {}
+
+    def declare(self, subscriptions: Iterable[Subscription]) -> None:
+        """These are all the subscriptions there are; what is new among them may never have been opened."""
+        declared: dict[Place, dict[Key, Subscription]] = {}
+        for one in subscriptions:
+            declared.setdefault((one.bus, one.subject), {})[one.key] = one
+        unopened: dict[Place, dict[Key, Subscription]] = {}
+        for place, mine in declared.items():
+            known = self._declared.get(place, {}).keys() - self._unopened.get(place, {}).keys()
+            if new := {key: one for key, one in mine.items() if key not in known}:
+                unopened[place] = new
+        self._declared, self._unopened = declared, unopened
+
+    async def wait(self, bus: EventBus, key: Key, subject: str) -> None:
+        """Return once every declared subscription of *subject* has been opened; at once, as a rule.
+
+        Callers go on in the order in which they came. Raises Unreachable, or what the bus raises.
+        """
+        place = (key, subject)
+        probe = self._probes.get(place)
+        if probe is None:
+            if place not in self._unopened:
+                return
+            probe = self._probes[place] = asyncio.get_running_loop().create_task(self._probe(bus, place))
+            probe.add_done_callback(lambda _done: self._probes.pop(place))
+        if probe.done():
+            await asyncio.sleep(0)  # those who wait for it go first
+        await asyncio.shield(probe)
+
+    async def _probe(self, bus: EventBus, place: Place) -> None:
+        error: BusError | None = None
+        try:
+            async with asyncio.timeout(self._patience):
+                while waiting := list(self._unopened.get(place, {}).values()):
+                    try:
+                        await bus.lag(waiting[0])
+                    except BusError as raised:
+                        error = raised
+                        await asyncio.sleep(PROBE_EVERY)
+                    else:
+                        self._unopened.get(place, {}).pop(waiting[0].key, None)
+                self._unopened.pop(place, None)
+        except TimeoutError:
+            if isinstance(error, LagUnknown) or error is None:
+                raise Unreachable(f"a subscription of {place[1]} is not open yet: {error}") from error
+            raise error from None
+
+
+class Gate:
+    """An EventBus whose publish() waits for the subscriptions of its subject."""
+
+    def __init__(self, bus: EventBus, key: Key, openings: Openings) -> None:
+        self._bus, self._key, self._openings = bus, key, openings
+
+    async def publish(
+        self, subject: str, payload: bytes, *, key: str = "", dedupe: str = "", output: bool = False
+    ) -> None:
+        await self._openings.wait(self._bus, self._key, subject)
+        await self._bus.publish(subject, payload, key=key, dedupe=dedupe, output=output)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bus, name)
