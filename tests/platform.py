@@ -68,8 +68,8 @@ class Platform:
         )
         return done
 
-    def up(self) -> None:
-        self.evoke("up", "-d", "--no-watch")
+    def up(self, *options: str) -> None:
+        self.evoke("up", "-d", "--no-watch", *options)
 
     def down(self) -> None:
         self.evoke("down", check=False)
@@ -121,6 +121,10 @@ class Platform:
                 found.update({role: pid for text, role in roles.items() if text in command})
         return found
 
+    def planes(self) -> list[int]:
+        """Pids of every process that has the proxy's role."""
+        return [pid for pid, _, command in processes() if str(self.run) in command and "local.plane" in command]
+
     def kill(self, role: str, number: int = signal.SIGKILL) -> int:
         pid = until(lambda: self.pids().get(role), what=f"pid of {role}")
         os.kill(pid, number)
@@ -145,9 +149,9 @@ def processes() -> Iterator[tuple[int, int, str]]:
 
 
 @contextmanager
-def started(project: Path) -> Iterator[Platform]:
+def started(project: Path, *options: str) -> Iterator[Platform]:
     platform = Platform(project)
-    platform.up()
+    platform.up(*options)
     try:
         yield platform
     finally:

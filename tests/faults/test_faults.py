@@ -81,6 +81,22 @@ def test_a_killed_process_loses_nothing(name: str, tmp_path: Path, ledger: Ledge
     assert verdict.clean, verdict
 
 
+def test_proxies_that_share_the_work_take_over_from_each_other(tmp_path: Path, ledger: Ledger) -> None:
+    write(tmp_path / "project", ledger)
+
+    def kill_the_owner(platform: Platform) -> None:
+        """A plane of two, another one each time; which of them owns the subscription does not matter in the end."""
+        planes = until(platform.planes, what="a plane runs")
+        os.kill(planes[len(strikes) % len(planes)], signal.SIGKILL)
+        strikes.append(1)
+
+    strikes: list[int] = []
+    with started(tmp_path / "project", "--proxies", "1") as platform:
+        verdict = run_with(platform, ledger, kill_the_owner)
+
+    assert verdict.clean, verdict
+
+
 def test_a_function_that_raises_loses_nothing(tmp_path: Path, ledger: Ledger) -> None:
     write(tmp_path / "project", ledger, failures=0.05)
 
