@@ -20,10 +20,13 @@ from controller.errors import StartFailed
 from controller.local.forks import Launch, Running
 from controller.local.replicas import Replicas
 from controller.local.revisions import Record, Revisions
-from controller.local.starts import HEALTHY, Crashes
+from controller.local.starts import HEALTHY, Crashes, Pace
 
 log = logging.getLogger(__name__)
 
+QUICK_LOAD_MS = 100.0
+"""Code that loads within this time is told to agents before the fork: requests wait in the socket's backlog, where
+none counts as an attempt when the start fails. Slower starts would use up the time limit of what waits."""
 PLATFORM_TROUBLE = 2
 """Starts in a row that may fail for want of a zygote before the function's status speaks of it."""
 
@@ -42,19 +45,6 @@ class Control(Protocol):
     ) -> bool: ...
 
 
-class _Pace:
-    """What is known of one revision only while this process runs."""
-
-    def __init__(self) -> None:
-        self.crashes = Crashes()
-        self.starting = 0
-        self.checking = False
-        self.broken = False
-        """The check said that the code cannot be loaded: only another revision helps."""
-        self.removing = False
-        self.wake: asyncio.TimerHandle | None = None
-
-
 class Fleet:
     """Replicas of all revisions."""
 
@@ -68,7 +58,7 @@ class Fleet:
     ) -> None:
         self._revisions, self._control, self._launch = revisions, control, launch
         self._changed, self._on_ready = changed, ready
-        self._paces: dict[RevisionKey, _Pace] = {}
+        self._paces: dict[RevisionKey, Pace] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self.replicas: Replicas
@@ -127,6 +117,10 @@ class Fleet:
                 pace.starting += 1
                 self._spawn(self._start(record, pace))
 
+    def replica_listens(self, replica: Running) -> None:
+        """A replica that starts has a socket: what waits for it goes there now."""
+        self._publish(replica.revision)
+
     def replica_ready(self, replica: Running) -> None:
         """A replica serves: tell the agents at once."""
         self._publish(replica.revision)
@@ -160,7 +154,7 @@ class Fleet:
             seconds = grace.total_seconds()
             await asyncio.gather(*(self.replicas.stop(replica, seconds) for replica in self.replicas.all()))
 
-    def _may_start(self, revision: RevisionKey, pace: _Pace) -> bool:
+    def _may_start(self, revision: RevisionKey, pace: Pace) -> bool:
         if pace.crashes.count > 1 and pace.starting:
             return False  # after a crash one replica tries, the others follow it
         now = time.monotonic()
@@ -174,12 +168,12 @@ class Fleet:
         self._pace(revision).wake = None
         self.converge(revision)
 
-    def _start_check(self, record: Record, pace: _Pace) -> None:
+    def _start_check(self, record: Record, pace: Pace) -> None:
         if not pace.checking and not pace.broken and self._may_start(record.key, pace):
             pace.checking = True
             self._spawn(self._check(record, pace))
 
-    async def _check(self, record: Record, pace: _Pace) -> None:
+    async def _check(self, record: Record, pace: Pace) -> None:
         try:
             descriptor = await self.replicas.check(await self._launch(record.workload))
         except EvokeError as error:
@@ -193,11 +187,14 @@ class Fleet:
         self.converge(record.key)
         self._changed()
 
-    async def _start(self, record: Record, pace: _Pace) -> None:
+    async def _start(self, record: Record, pace: Pace) -> None:
         try:
-            await self.replicas.start(await self._launch(record.workload))
+            quick = record.descriptor is not None and record.descriptor.load_ms <= QUICK_LOAD_MS
+            expected = record.descriptor if quick and not pace.crashes.count else None
+            await self.replicas.start(await self._launch(record.workload), expected)
         except EvokeError as error:
             log.warning("%s does not start: %s", record.key, error)
+            self._publish(record.key)
             self._not_started(record.key, error)
         finally:
             pace.starting -= 1
@@ -271,7 +268,7 @@ class Fleet:
 
     def _publish(self, revision: RevisionKey) -> None:
         """Tell the agents which replicas serve."""
-        serving = self.replicas.of(revision, "ready", "draining")  # the control server hides what it closed
+        serving = self.replicas.of(revision, "starting", "ready", "draining")  # the control server hides what it closed
         self._control.endpoints(revision, [endpoint for replica in serving if (endpoint := self._endpoint(replica))])
 
     def _endpoint(self, replica: Running) -> Endpoint | None:
@@ -286,8 +283,8 @@ class Fleet:
             ordered=described.ordered,
         )
 
-    def _pace(self, revision: RevisionKey) -> _Pace:
-        return self._paces.setdefault(revision, _Pace())
+    def _pace(self, revision: RevisionKey) -> Pace:
+        return self._paces.setdefault(revision, Pace())
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)

@@ -51,6 +51,10 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 class Owner(Protocol):
     """Who decides what a change means."""
 
+    def replica_listens(self, replica: Running) -> None:
+        """Its socket takes requests, which wait there until it serves."""
+        ...
+
     def replica_ready(self, replica: Running) -> None:
         """It serves."""
         ...
@@ -119,14 +123,17 @@ class Replicas:
         finally:
             await self._end(replica)
 
-    async def start(self, launch: Launch) -> None:
-        """Start one replica and see it ready; StartFailed or Unavailable when it does not become so."""
+    async def start(self, launch: Launch, expected: Descriptor | None = None) -> None:
+        """Start one replica and see it ready; StartFailed or Unavailable when it does not become so.
+
+        With *expected*, what it will be able to take is known and the owner hears of it before the fork.
+        """
         replica = self._new(launch)
         try:
             with socket.socket(socket.AF_UNIX) as listener:
                 listener.bind(str(self._socket(replica.id)))
                 listener.listen(_BACKLOG)
-                descriptor = await self._fork(replica, launch, listener)
+                descriptor = await self._fork(replica, launch, listener, expected)
             if replica.gone.is_set():
                 raise StartFailed("CrashLoop", f"ended as soon as it was ready: {replica.reason}")
             self._ready(replica, descriptor)
@@ -180,13 +187,18 @@ class Replicas:
             if path.stem not in self._table:
                 path.unlink(missing_ok=True)
 
-    async def _fork(self, replica: Running, launch: Launch, listener: socket.socket) -> Descriptor:
+    async def _fork(
+        self, replica: Running, launch: Launch, listener: socket.socket, expected: Descriptor | None = None
+    ) -> Descriptor:
         began = time.perf_counter()
         release = await self._slots.take(replica.revision.function_key)
         timer = asyncio.get_running_loop().call_later(_SLOT_TIME, release)
         try:
             zygote = await self.zygotes.at(launch.environment)
             file = self._paths.replica_log(replica.revision, replica.id)
+            if expected is not None:
+                replica.descriptor = expected
+                self._owner.replica_listens(replica)
             return await fork(replica, launch, zygote, listener, file)
         finally:
             timer.cancel()

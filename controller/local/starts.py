@@ -34,6 +34,19 @@ class Crashes(msgspec.Struct, frozen=True):
         return Crashes(count, now + wait)
 
 
+class Pace:
+    """What is known of one revision only while this process runs."""
+
+    def __init__(self) -> None:
+        self.crashes = Crashes()
+        self.starting = 0
+        self.checking = False
+        self.broken = False
+        """The check said that the code cannot be loaded: only another revision helps."""
+        self.removing = False
+        self.wake: asyncio.TimerHandle | None = None
+
+
 class FairSlots:
     """At most *limit* holders at a time; those that wait are served round robin over their owners."""
 

@@ -332,3 +332,31 @@ def test_a_replica_that_is_stuck_is_replaced_at_once_and_is_no_crash(paths, zygo
     assert (stuck.exit, stays) == (-signal.SIGKILL, True)
     assert (asked, again) == ([stuck], [])
     assert (crashes, problem) == (Crashes(), "")
+
+
+def test_what_starts_is_told_before_it_is_ready_and_taken_back_when_it_fails(paths, zygote):
+    code = GOOD + "import os\nif os.path.exists('broken') and 'POD_NAME' in os.environ: os._exit(5)\n"
+
+    async def go():
+        async with Bench(paths, code) as bench:
+            told = []
+            tell = bench.agents.endpoints
+
+            def listen(key, found):
+                told.append([one.phase for one in bench.replicas.of(KEY) if one.id in {each.replica for each in found}])
+                tell(key, found)
+
+            bench.agents.endpoints = listen
+            bench.ensure()
+            await bench.until(lambda: bench.record.descriptor)
+            bench.fleet.set_wanted(KEY, 1)
+            await bench.until(lambda: bench.ready)
+            (bench.source / "broken").touch()
+            kill(bench.ready[0].pid)
+            await bench.until(lambda: bench.record.problem)
+            return told, bench.agents.endpoints_of[KEY]
+
+    told, last = asyncio.run(go())
+    assert told[:2] == [["starting"], ["ready"]]
+    assert [phases for phases in told[2:] if phases] == []  # after a crash nothing is promised
+    assert last == ()
