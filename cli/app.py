@@ -1,7 +1,8 @@
 """The ``evoke`` command: finds the command by name, loads only that one, and turns its end into an exit code.
 
 0 done · 1 failed · 2 usage or invalid input · 130 Ctrl-C · 141 the reader of our output went away.
-Data goes to stdout, talk and errors to stderr, every error on one line.
+Data goes to stdout, talk and errors to stderr, every error on one line. With -o json or yaml an error that comes
+before any data also stands on stdout, as one object; output.error_value() has its shape.
 """
 
 from __future__ import annotations
@@ -119,6 +120,7 @@ def split_leading(words: list[str]) -> tuple[list[str], list[str]]:
 def run(name: str, leading: list[str], rest: list[str]) -> int:
     from cli import output
 
+    output.Spoken.data = False
     try:
         if name == "__complete":
             from cli.complete import candidates
@@ -127,7 +129,7 @@ def run(name: str, leading: list[str], rest: list[str]) -> int:
             return 0
         return execute(name, leading, rest)
     except Exception as error:  # noqa: BLE001, RUF100 - the one place where an error becomes a line and an exit code
-        return output.fail(error)
+        return output.fail(error, output.asked([*leading, *rest]))
 
 
 def execute(name: str, leading: list[str], rest: list[str]) -> int:
@@ -156,6 +158,11 @@ def execute(name: str, leading: list[str], rest: list[str]) -> int:
         code: Any = typer.main.get_command(app).main(rest, prog_name=f"evoke {name}", standalone_mode=False)
     except typer.Exit as end:
         code = end.exit_code
+    except SystemExit as end:
+        # typer makes exit code 1 of a reader that went away; main() has a code of its own for it
+        if isinstance(end.__context__, BrokenPipeError):
+            raise BrokenPipeError from end
+        raise
     return code if isinstance(code, int) else 0
 
 

@@ -18,8 +18,16 @@ Document = dict[str, Any]
 def load(paths: Sequence[Path], *, namespace: str) -> list[Document]:
     """Read files, folders and ``-``. Raises InvalidInput with every problem."""
     stdin = sys.stdin.buffer if any(str(path) == documents.STDIN for path in paths) else None
-    found = documents.read(paths, stdin=stdin, namespace=namespace)
+    named = [file for path in paths for file in inside(path)]
+    found = documents.read(named, stdin=stdin, namespace=namespace)
     return [{"resource": one.resource, "file": place(one.file), "line": one.line} for one in found]
+
+
+def inside(path: Path) -> list[Path]:
+    """A folder's files that are meant for us, as `evoke up` takes them; the folder itself when there are none."""
+    if str(path) == documents.STDIN or not path.is_dir():
+        return [path]
+    return project.manifests(path) or [path]
 
 
 def load_project(folder: Path, *, namespace: str) -> list[Document]:

@@ -72,9 +72,31 @@ def colorful(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+class Spoken:
+    """Whether this command has written data: an error then stays on stderr, so that stdout holds one document."""
+
+    data = False
+
+
 def write(text: str) -> None:
     if text:
+        Spoken.data = True
         sys.stdout.write(text + "\n")
+
+
+def asked(words: Sequence[str]) -> Format:
+    """The form that a command line asks for, read even where the rest of it does not hold."""
+    for index, word in enumerate(words):
+        name, given, value = word.partition("=")
+        if name in {"-o", "--output"}:
+            value = value if given else next(iter(words[index + 1 :]), "")
+        elif not word.startswith("--") and word.startswith("-o"):
+            value = word[2:]
+        else:
+            continue
+        if value in {Format.json, Format.yaml}:
+            return Format(value)
+    return Format.table
 
 
 def to_json(value: Any, *, indent: bool = False) -> str:
@@ -85,10 +107,11 @@ def to_json(value: Any, *, indent: bool = False) -> str:
     return json.dumps(value, indent=2 if indent else None, ensure_ascii=encoding != "utf8", default=str)
 
 
-def to_yaml(value: Any) -> str:
+def to_yaml(value: Any, *, ordered: bool = False) -> str:
+    """YAML of *value*; *ordered*: keys by the alphabet, for comparing."""
     import yaml
 
-    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)
+    text: str = yaml.safe_dump(value, sort_keys=ordered, allow_unicode=True, width=120)
     return text.rstrip("\n")
 
 
@@ -110,14 +133,35 @@ def labels(mapping: Mapping[str, str]) -> str:
     return ",".join(f"{name}={value}" for name, value in sorted(mapping.items()))
 
 
-def fail(error: Exception) -> int:
-    """Print *error* as one line per defect; answers the exit code. Anything unknown to us is raised on."""
+def fail(error: Exception, form: Format = Format.table) -> int:
+    """Print *error* on stderr, one line per defect, and as an object on stdout where *form* asks for one and nothing
+    stands there yet; answers the exit code.
+    """
     if isinstance(error, BrokenPipeError):
         raise error
-    for line in error_lines(error):
+    lines = error_lines(error)
+    for line in lines:
         sys.stderr.write(f"error: {line}\n")
     sys.stderr.flush()
-    return 2 if isinstance(error, InvalidInput | Usage) or getattr(error, "exit_code", 1) == 2 else 1
+    code = 2 if isinstance(error, InvalidInput | Usage) or getattr(error, "exit_code", 1) == 2 else 1
+    if form is not Format.table and not Spoken.data:
+        value = {"error": error_value(error, lines, code)}
+        write(to_json(value, indent=True) if form is Format.json else to_yaml(value))
+    return code
+
+
+def error_value(error: Exception, lines: Sequence[str], exit_code: int) -> dict[str, Any]:
+    """``{"code", "message", "hint", "exit", "problems": [{"code", "message", "path", "file", "line"}]}``"""
+    found = error.problems if isinstance(error, InvalidInput) else ()
+    problems = [{**msgspec.to_builtins(one), "file": near(one.file)} for one in found]
+    code, _, rest = lines[0].partition(" ")
+    if problems:
+        code, message, hint = problems[0]["code"], lines[0], ""
+    elif isinstance(error, EvokeError):
+        code, message, hint = error.code, error.message, error.hint
+    else:
+        message, _, hint = rest.partition("; ")
+    return {"code": code, "message": message, "hint": hint, "exit": exit_code, "problems": problems}
 
 
 def error_lines(error: Exception) -> list[str]:

@@ -130,7 +130,11 @@ def test_apply_tells_every_mistake_and_asks_nobody(evoke: Evoke, platform: fake.
 
     said = evoke("apply", "-f", "function.yaml", "-o", "json")
 
-    assert (said.code, said.out, platform.asked) == (2, "", [])
+    assert (said.code, platform.asked) == (2, [])
+    assert [one["path"] for one in json.loads(said.out)["error"]["problems"]] == [
+        "metadata.name",
+        "spec.serving.trigers",
+    ]
     assert len(said.err.splitlines()) == 2
     assert all(line.startswith("error: function.yaml:") for line in said.err.splitlines())
     assert "did you mean" in said.err
