@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from api.documents import STDIN
 from api.errors import NotFound
 from cli import documents, output, project, readiness, wording
 from cli.errors import Failed, Usage
@@ -42,15 +43,24 @@ def apply(
     """Create or change resources. All documents are checked before the first write: one mistake changes nothing."""
     if not files:
         raise Usage("apply needs -f PATH", hint="for example: evoke apply -f function.yaml, or -f - for stdin")
+    if prune and not (len(files) == 1 and files[0].is_dir()):
+        raise Usage("--prune takes one folder", hint="for example: evoke apply -f . --prune")
     found = documents.load(files, namespace=session.namespace)
     if diff:
         for document in found:
             show_difference(session, document)
-    label = project.label(files[0] if files[0].is_dir() else files[0].parent) if prune else ""
-    results = session.client.apply(found, dry_run=dry_run, project=label, prune=prune)
+    results = session.client.apply(found, dry_run=dry_run, project=label_of(files), prune=prune)
     report(session, results, dry_run=dry_run)
     if wait and not dry_run:
         wait_ready(session, names(results), timedelta(seconds=timeout))
+
+
+def label_of(files: Sequence[Path]) -> str:
+    """Label of the folder that is applied, as `evoke up` sets it: what it had before can be pruned by it."""
+    first = files[0]
+    if str(first) == STDIN:
+        return ""
+    return project.label(first if first.is_dir() else first.parent)
 
 
 def report(session: Session, results: Sequence[dict[str, Any]], *, dry_run: bool = False) -> None:
@@ -98,7 +108,7 @@ def show_difference(session: Session, document: dict[str, Any]) -> None:
 def comparable(resource: dict[str, Any]) -> str:
     meta = resource.get("metadata") or {}
     own = {key: value for key, value in (meta.get("labels") or {}).items() if key != project.LABEL}
-    return output.to_yaml({"labels": own, "spec": resource.get("spec") or {}})
+    return output.to_yaml({"labels": own, "spec": resource.get("spec") or {}}, ordered=True)
 
 
 def wait_ready(session: Session, wanted: Sequence[str], timeout: timedelta) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import shutil
 import sys
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +30,8 @@ app = new_app()
 
 LOG_TAIL = 256 << 10
 """Bytes of each log in a bundle."""
+SHORTEST = 6
+"""Bytes of a secret that is looked for in a bundle."""
 SECRET_FIELDS = frozenset({"nats_user", "nats_password", "key"})
 
 
@@ -147,14 +151,28 @@ def children(state: Path) -> dict[str, Any]:
     return found
 
 
+def secrets(state: Path) -> Iterator[bytes]:
+    """Values of the user's secrets as a log could hold them: as they are, escaped, and in base64.
+
+    Shorter ones stand in ordinary words too: hiding those would leave nothing to read.
+    """
+    for path in (state / "secrets").rglob("*"):
+        value = path.read_bytes().strip() if path.is_file() else b""
+        if len(value) < SHORTEST:
+            continue
+        yield from (value, base64.b64encode(value))
+        with suppress(UnicodeDecodeError):
+            yield json.dumps(value.decode())[1:-1].encode()
+
+
 def write_bundle(path: Path, state: Path | None, facts: dict[str, Any]) -> None:
     """A tar of the facts, the addresses and the ends of the platform's logs; credentials and secrets stay out."""
-    hidden: list[str] = []
+    hidden = list(secrets(state)) if state else []
     contents = {"doctor.json": json.dumps(facts, indent=2).encode()}
     known = platform.load(state) if state else None
     if state is not None and known is not None:
         plain = msgspec.to_builtins(known)
-        hidden = [str(plain[name]) for name in SECRET_FIELDS if len(str(plain[name])) > 8]
+        hidden += [str(plain[name]).encode() for name in SECRET_FIELDS if len(str(plain[name])) > 8]
         public = {name: value for name, value in plain.items() if name not in SECRET_FIELDS}
         contents["platform.json"] = json.dumps(public, indent=2).encode()
         for log in sorted((state / "logs").glob("*.log")):
@@ -163,8 +181,8 @@ def write_bundle(path: Path, state: Path | None, facts: dict[str, Any]) -> None:
                 contents[f"logs/{log.name}"] = file.read()
     with tarfile.open(path, "w:gz") as tar:
         for name, content in contents.items():
-            for secret in hidden:
-                content = content.replace(secret.encode(), b"[hidden]")  # noqa: PLW2901 - one pass per secret
+            for secret in sorted(hidden, key=len, reverse=True):
+                content = content.replace(secret, b"[hidden]")  # noqa: PLW2901 - one pass per secret
             entry = tarfile.TarInfo(f"evoke/{name}")
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -13,6 +14,9 @@ from cli.errors import Usage
 from cli.options import Session, command_line, new_app
 
 app = new_app()
+
+PERIOD = 1.0
+"""Seconds between two looks while nothing happens."""
 
 Resource = Mapping[str, Any]
 Column = tuple[str, Callable[[Resource], object]]
@@ -88,7 +92,10 @@ def get(
         else session.client.items(kind, selector=selector, everywhere=everywhere)
     )
     found.sort(key=order)
-    if name and session.out.structured:
+    if watch and session.out.structured:
+        for resource in found:
+            session.out.item(resource, "")
+    elif name and session.out.structured:
         session.out.show(found[0], "")
     elif found or session.out.structured:
         session.out.show({"items": found}, listing.lines(found))
@@ -129,15 +136,18 @@ class Listing:
 
     def follow(self, shown: list[dict[str, Any]], name: str | None, selector: str) -> None:
         """Print each resource again whose spec or status is not what it was."""
+        sys.stdout.flush()
         client, out = self._session.client, self._session.out
         before = {resource["metadata"].get("uid"): fingerprint(resource) for resource in shown}
-        for _ in client.watch(everywhere=self._everywhere):
+        while True:
             for resource in client.items(self._kind, selector=selector, everywhere=self._everywhere):
                 uid = resource["metadata"].get("uid")
                 if (name and resource["metadata"]["name"] != name) or before.get(uid) == fingerprint(resource):
                     continue
                 before[uid] = fingerprint(resource)
                 out.item(resource, "\n".join(self.lines([resource], header=False)))
+            # not every change is a happening: the next one, or a second, whichever comes first
+            next(iter(client.watch(everywhere=self._everywhere, timeout=PERIOD)), None)
 
 
 def fingerprint(resource: Resource) -> str:

@@ -31,8 +31,12 @@ def logs(  # noqa: PLR0913, PLR0917 - one parameter per option
     lines = session.client.logs(
         name, follow=follow, since=since, tail=tail, revision=revision, call=call, build=build, previous=previous
     )
+    found = False
     for entry in lines:
+        found = True
         session.out.item(entry, line(entry, session.out))
+    if not found and not follow:
+        session.out.talk(f"no such log lines of function/{name}")
 
 
 def line(entry: dict[str, Any], out: Output) -> str:

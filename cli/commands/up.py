@@ -16,7 +16,7 @@ import typer
 from cli import documents, project, readiness, start, target, wording
 from cli.client import Client
 from cli.commands.apply import names, report_warnings
-from cli.errors import Failed, MissingFile, NotYet
+from cli.errors import Failed, MissingFile, NoPlatform, NotYet
 from cli.follow import Applied, Happenings, follow, tell
 from cli.narrate import Narrator
 from cli.options import Session, command_line, new_app
@@ -92,9 +92,17 @@ class Watched:
         progress.clear()
         self._happenings = Happenings(self._client)
         self._banner(facts)
-        results = self._applied.apply()
+        results = self._apply(supervisor, progress)
         report_warnings(self._session, results)
         self._wait({"eventbus/default", *names(results)}, progress)
+
+    def _apply(self, supervisor: start.Supervisor, progress: Progress) -> list[dict[str, Any]]:
+        """Apply the folder; once more where the controller was restarted between its first answer and this."""
+        try:
+            return self._applied.apply()
+        except NoPlatform:
+            supervisor.wait_for(self._client, progress.say)
+            return self._applied.apply()
 
     def watch(self, running: Any) -> None:
         """Tell and re-apply until the platform ends."""
