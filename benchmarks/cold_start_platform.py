@@ -1,6 +1,6 @@
 """Cold start on the whole platform: an event, or a request, for a function at zero until its handler is entered.
 
-python benchmarks/cold_start_platform.py [-n 100] [--peers 10]
+python benchmarks/cold_start_platform.py [-n 100] [--peers 10] [event] [request]
 
 The function goes to zero between two activations. Stages come from benchmarks/stages; the peer is the same handler
 started as a fresh ``python -m functions_framework`` process, from its start until its first reply.
@@ -108,6 +108,9 @@ def request(platform: Platform) -> Callable[[], None]:
     return send
 
 
+SENDERS = {"event": publish, "request": request}
+
+
 def activate(platform: Platform, function: str, send: Callable[[], None], stamps: Path) -> dict[str, float]:
     """Milliseconds from the sending to each stage of one activation."""
     until(lambda: not platform.status(function)["replicas"], what=f"{function} at zero")
@@ -167,6 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("-n", type=int, default=100)
     parser.add_argument("--peers", type=int, default=10)
+    parser.add_argument("functions", nargs="*", default=["event", "request"])
     arguments = parser.parse_args()
     print(f"load {os.getloadavg()[0]:.2f}, {os.cpu_count()} cores, Python {sys.version.split()[0]}")
     with tempfile.TemporaryDirectory() as folder:
@@ -176,8 +180,8 @@ def main() -> None:
         os.environ |= {"EVOKE_STAMPS": str(stamps), "PYTHONPATH": str(Path(__file__).with_name("stages"))}
         with started(project) as platform:
             platform.wait_ready("event", "request")
-            measure(platform, "event", publish(platform), stamps, arguments.n)
-            measure(platform, "request", request(platform), stamps, arguments.n)
+            for function in arguments.functions:
+                measure(platform, function, SENDERS[function](platform), stamps, arguments.n)
         for name in ("EVOKE_STAMPS", "PYTHONPATH"):
             del os.environ[name]
         print("\npeer, a fresh process:", line([peer(project, stamps) for _ in range(arguments.peers)]))

@@ -198,7 +198,7 @@ class Replicas:
             file = self._paths.replica_log(replica.revision, replica.id)
             if expected is not None:
                 replica.descriptor = expected
-                self._owner.replica_listens(replica)
+                asyncio.get_running_loop().call_soon(self._owner.replica_listens, replica)  # once the fork is asked for
             return await fork(replica, launch, zygote, listener, file)
         finally:
             timer.cancel()
