@@ -12,20 +12,17 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from api import consistency, metadata
+from api import consistency, metadata, older
 from api.consistency.loops import Member, loops, may_loop
 from api.errors import InvalidInput, Problem
+from api.files import STDIN_NAME, contents
 from api.kinds import KINDS, KindInfo
 from api.meta import Key
 from api.structure import MAX_FAULTS, Bad, Fault, check, shape, similar
 from api.tree import Node, Path, text_of
-from api.yaml_reader import MAX_BYTES, MAX_DEPTH, Reader
+from api.yaml_reader import MAX_DEPTH, Reader
 
-MAX_FILES = 1000
 MAX_TOTAL = 16 << 20
-SUFFIXES = frozenset({".yaml", ".yml", ".json"})
-STDIN = "-"
-STDIN_NAME = "stdin"
 FOLDER = "evoke.dev/folder"
 """Annotation of a Function: the folder its YAML stands in, from which build.srcRepo.url is relative."""
 
@@ -41,6 +38,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     key: Key
     spec: Any = None
     """Struct of api.kinds."""
+    notes: tuple[Problem, ...] = ()
+    """What an older API version said that has no place in this one."""
 
     @property
     def body(self) -> dict[str, Any]:
@@ -54,6 +53,7 @@ class _Draft:
     def __init__(self, resource: Any, file: str, line: int, tree: Node | None, folder: str) -> None:
         self.resource, self.file, self.line, self.tree, self.folder = resource, file, line, tree, folder
         self.faults: list[Fault] = []
+        self.notes: tuple[Fault, ...] = ()
         self.document: Document | None = None
 
     def problems(self) -> Iterator[Problem]:
@@ -77,16 +77,41 @@ def read(
     problems: list[Problem] = []
     drafts: list[_Draft] = []
     total = 0
-    for file, content in _contents(paths, stdin, problems):
+    for file, content in contents(paths, stdin, problems):
         total += len(content)
         if total > MAX_TOTAL:
             problems.append(Problem(code="E107", message="more than 16 MiB in all", file=file))
             break
         reader = Reader(file)
         folder = str(FilePath(file).absolute().parent if file != STDIN_NAME else FilePath.cwd())
-        drafts += [_Draft(node.plain(), file, node.line, node, folder) for node in reader.documents(content)]
+        drafts += [_renewed(_Draft(node.plain(), file, node.line, node, folder)) for node in reader.documents(content)]
         problems += reader.problems
     return _decided(drafts, namespace, problems)
+
+
+def trees(paths: Iterable[str | FilePath], *, stdin: BinaryIO | None = None) -> list[tuple[str, Node]]:
+    """(file, document) as written, unchecked but for YAML itself. Raises InvalidInput."""
+    problems: list[Problem] = []
+    found: list[tuple[str, Node]] = []
+    for file, content in contents(paths, stdin, problems):
+        reader = Reader(file)
+        found += [(file, node) for node in reader.documents(content)]
+        problems += reader.problems
+    if problems:
+        raise InvalidInput(problems)
+    return found
+
+
+def _renewed(draft: _Draft) -> _Draft:
+    """A Function of an older API version as one of this."""
+    if older.is_older(draft.resource):
+        converted = older.convert(draft.resource)
+        if converted.resource is None:
+            draft.faults += converted.lost
+        else:
+            said = Fault("E115", ("apiVersion",), f"read as {older.NEW}; `evoke convert` writes it so")
+            draft.resource, draft.notes = converted.resource, (said, *converted.lost)
+    return draft
 
 
 def decode_all(sent: Sequence[Mapping[str, Any]], *, namespace: str = "default") -> tuple[Document, ...]:
@@ -151,6 +176,8 @@ def _decided(drafts: list[_Draft], namespace: str, problems: list[Problem]) -> t
 def _check(draft: _Draft, namespace: str) -> None:
     """Fill the draft's faults, and its document where it has none."""
     resource = draft.resource
+    if draft.faults:
+        return
     if not isinstance(resource, dict):
         draft.faults.append(Fault("E106", (), "a resource is a mapping with apiVersion, kind and metadata"))
         return
@@ -166,7 +193,10 @@ def _check(draft: _Draft, namespace: str) -> None:
         annotations = resource["metadata"].setdefault("annotations", {})
         annotations.setdefault(FOLDER, draft.folder)
     if not draft.faults:
-        draft.document = Document(resource=resource, file=draft.file, line=draft.line, info=info, key=key, spec=spec)
+        notes = tuple(draft.problem(note) for note in draft.notes)
+        draft.document = Document(
+            resource=resource, file=draft.file, line=draft.line, info=info, key=key, spec=spec, notes=notes
+        )
 
 
 def _kind(resource: dict[str, Any], faults: list[Fault]) -> KindInfo | None:
@@ -178,6 +208,9 @@ def _kind(resource: dict[str, Any], faults: list[Fault]) -> KindInfo | None:
         if not isinstance(value, str) or not value:
             faults.append(Fault("E115", (name,) if name in resource else (), f"`{name}` is missing"))
     if faults:
+        return None
+    if older.is_older(resource):
+        faults.append(Fault("E115", ("apiVersion",), f"`{str(version)[:80]}` is older than this: run `evoke convert`"))
         return None
     kinds = {known: api for api, known in KINDS}
     if str(kind) in kinds:
@@ -244,44 +277,3 @@ def _depth(value: Any) -> int:
         ]
         level, depth = inner, depth + 1
     return depth
-
-
-def _contents(
-    paths: Iterable[str | FilePath], stdin: BinaryIO | None, problems: list[Problem]
-) -> Iterator[tuple[str, bytes]]:
-    """(name, at most 1 MiB and a byte) of each file; what cannot be read becomes a problem."""
-    for count, (name, path) in enumerate(_files(paths, problems)):
-        if count >= MAX_FILES:
-            problems.append(Problem(code="E107", message=f"more than {MAX_FILES} files", file=name))
-            return
-        try:
-            if path is None:
-                yield name, stdin.read(MAX_BYTES + 1) if stdin is not None else b""
-            else:
-                with path.open("rb") as file:
-                    yield name, file.read(MAX_BYTES + 1)
-        except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
-            reason = getattr(error, "strerror", None) or str(error)
-            problems.append(Problem(code="E108", message=f"cannot be read: {reason}", file=name))
-
-
-def _files(paths: Iterable[str | FilePath], problems: list[Problem]) -> Iterator[tuple[str, FilePath | None]]:
-    for path in paths:
-        place = FilePath(path)
-        if str(path) == STDIN:
-            yield STDIN_NAME, None
-        elif place.is_dir():
-            try:
-                inside = sorted(file for file in place.iterdir() if _holds_resources(file))
-            except OSError as error:
-                problems.append(Problem(code="E108", message=f"cannot be read: {error.strerror}", file=str(path)))
-                continue
-            if not inside:
-                problems.append(Problem(code="E106", message="no YAML or JSON file in this folder", file=str(path)))
-            yield from ((str(file), file) for file in inside)
-        else:
-            yield str(path), place
-
-
-def _holds_resources(file: FilePath) -> bool:
-    return file.suffix in SUFFIXES and not file.name.startswith(".") and file.is_file()

@@ -46,7 +46,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "Setup": {
         "use": "show or set where commands act",
-        "convert": "rewrite older YAML for this release",
+        "convert": "rewrite v1beta1 Functions for this release",
         "doctor": "check this machine and the platform",
         "version": "show the version",
         "completion": "print the completion script of a shell",

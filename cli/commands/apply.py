@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from api.documents import STDIN
 from api.errors import NotFound
+from api.files import STDIN
 from cli import documents, output, project, readiness, wording
 from cli.errors import Failed, Usage
 from cli.options import Session, command_line, new_app
@@ -45,7 +46,7 @@ def apply(
         raise Usage("apply needs -f PATH", hint="for example: evoke apply -f function.yaml, or -f - for stdin")
     if prune and not (len(files) == 1 and files[0].is_dir()):
         raise Usage("--prune takes one folder", hint="for example: evoke apply -f . --prune")
-    found = documents.load(files, namespace=session.namespace)
+    found = documents.load(files, namespace=session.namespace, talk=None if session.out.quiet else sys.stderr)
     if diff:
         for document in found:
             show_difference(session, document)

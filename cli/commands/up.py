@@ -56,7 +56,8 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter per option
     place = (state or folder / target.FOLDER).absolute()
     watched = Watched(session, folder, place, prune=not no_prune, watch=not no_watch)
     signal.signal(signal.SIGTERM, _terminate)
-    documents.load_project(folder, namespace=session.namespace)  # a mistake ends it before anything starts
+    # a mistake ends it before anything starts
+    documents.load_project(folder, namespace=session.namespace, talk=None if session.out.quiet else sys.stderr)
     options = [f"--port={port}"] if port else []
     options += [f"--proxies={proxies}"] if proxies else []
     options += ["--no-watch"] if no_watch else []
