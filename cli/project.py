@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -70,15 +71,31 @@ def is_test(name: str) -> bool:
 
 
 def stamps(folder: Path) -> Stamps:
-    """Modification time in ns and size of every watched file."""
+    """Modification time in ns and size of every watched file; what this process writes itself is none of them."""
+    own = outputs()
     found = {}
     for path in files(folder):
         try:
             state = path.stat()
         except OSError:
             continue  # renamed over at this moment: the next look sees it
+        if (state.st_dev, state.st_ino) in own:
+            continue
         found[path] = (state.st_mtime_ns, state.st_size)
     return found
+
+
+def outputs() -> frozenset[tuple[int, int]]:
+    """Device and inode of the files behind stdout and stderr: `evoke up > up.log` would see its own words as a save."""
+    found = set()
+    for descriptor in (1, 2):
+        try:
+            state = os.fstat(descriptor)
+        except OSError:
+            continue  # closed
+        if stat.S_ISREG(state.st_mode):
+            found.add((state.st_dev, state.st_ino))
+    return frozenset(found)
 
 
 def change(before: Stamps, after: Stamps) -> Change:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,3 +135,17 @@ def test_resources_are_told_in_the_order_in_which_work_flows() -> None:
     names = ["function/a", "trigger/t", "eventsource/s", "eventbus/default", "function/b"]
 
     assert readiness.in_order(names) == ["eventbus/default", "eventsource/s", "trigger/t", "function/a", "function/b"]
+
+
+def test_its_own_output_is_no_save(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from cli import project; "
+        "print([path.name for path in project.stamps(Path(sys.argv[1]))], file=sys.stderr)"
+    )
+    (tmp_path / "main.py").write_text("")
+    with (tmp_path / "up.txt").open("w") as out:
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path)], stdout=out, stderr=subprocess.PIPE, text=True, check=True
+        )
+
+    assert done.stderr == "['main.py']\n"
