@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -899,3 +900,27 @@ def test_wrong_credentials_and_nobody_there_say_so(server: Nats) -> None:
 def test_kinds_not_built_yet_say_so() -> None:
     with pytest.raises(NotYet, match="kafka"):
         connect(Bus(key=Key("x", "default"), kind="kafka"), plain)
+
+
+def test_an_owner_whose_loop_stood_still_goes_on_where_it_was(broker: Broker) -> None:
+    """Nobody took over meanwhile: same epoch, fresh again at once, and nothing is delivered twice."""
+
+    async def test(bus: EventBus) -> None:
+        owner = await Owner.open(bus, broker.subscription())
+        await fill(bus, 20)
+        events = await owner.take(10)
+        epoch = owner.intake.epoch
+        owner.intake.request(10)
+        time.sleep(6.0)  # noqa: ASYNC251  # the loop is to stand still, longer than a renewal is good for
+        assert owner.intake.fresh or broker.kind == "nats"
+        async with asyncio.timeout(1.0):
+            while not owner.intake.fresh:  # noqa: ASYNC110  # nothing tells when
+                await asyncio.sleep(0.01)
+        await owner.wait(lambda: len(owner.events) >= 20)
+        await owner.intake.commit(0, events[-1].seq, [])
+
+        assert ids(owner.events) == list(range(20))
+        assert owner.intake.epoch == epoch
+        assert not owner.lost
+
+    broker.run(test)
