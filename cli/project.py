@@ -98,6 +98,23 @@ def outputs() -> frozenset[tuple[int, int]]:
     return frozenset(found)
 
 
+def output_inside(folder: Path) -> str:
+    """The file in *folder* that this process writes to and that belongs to the functions' code; empty: none.
+
+    Known where ``/dev/fd`` leads to files, as on Linux.
+    """
+    root = folder.resolve()
+    own = outputs()
+    for descriptor in (1, 2):
+        path = Path(f"/dev/fd/{descriptor}").resolve()
+        if not own or not path.is_relative_to(root) or not path.is_file():
+            continue
+        inside = path.relative_to(root)
+        if not any(part.startswith(".") or part in IGNORED for part in inside.parts):
+            return str(inside)
+    return ""
+
+
 def change(before: Stamps, after: Stamps) -> Change:
     """Files that came, went, or are not what they were."""
     return Change(tuple(sorted(path for path in {*before, *after} if before.get(path) != after.get(path))))

@@ -16,7 +16,7 @@ import typer
 from cli import documents, project, readiness, start, target, wording
 from cli.client import Client
 from cli.commands.apply import names, report_warnings
-from cli.errors import Failed, MissingFile, NoPlatform, NotYet
+from cli.errors import Failed, MissingFile, NoPlatform, NotYet, Usage
 from cli.follow import Applied, Happenings, follow, tell
 from cli.narrate import Narrator
 from cli.options import Session, command_line, new_app
@@ -53,6 +53,9 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter per option
         raise NotYet("--bus", hint="name the broker in an EventBus resource")
     if not folder.is_dir():
         raise MissingFile(folder)
+    if not detach and not no_watch and (own := project.output_inside(folder)):
+        hint = "name it with a dot first, put it elsewhere, or add --no-watch"
+        raise Usage(f"the output goes to {own} in the project: each line would be a save", hint=hint)
     place = (state or folder / target.FOLDER).absolute()
     watched = Watched(session, folder, place, prune=not no_prune, watch=not no_watch)
     signal.signal(signal.SIGTERM, _terminate)
