@@ -19,7 +19,8 @@ INTRODUCTION = """\
 `evoke COMMAND --help` says the same. Every command takes `-n/--namespace NAME`, `--on local|kube:CONTEXT`,
 `-o table|json|yaml`, `-q` (data only), `--no-color` and `--help`; they may stand before the command too. Data goes to
 stdout, talk and errors to stderr. An error is one line: `error: CODE message; what to do next`; the codes are in
-[errors](errors.md).
+[errors](errors.md). With `-o json` or `yaml`, an error that comes before any data also stands on stdout, as
+`{"error": {"code", "message", "hint", "exit", "problems": [{"code", "message", "path", "file", "line"}]}}`.
 
 | exit code | means |
 |---|---|

@@ -45,7 +45,10 @@ def invoke(  # noqa: PLR0913, PLR0917 - one parameter per option
     raw: Annotated[bool, typer.Option("--raw", help="Exit 0 whatever the status; add no line end.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="For the reply.")] = 60,
 ) -> None:
-    """Send one request to a function through the gateway; a function at zero replicas starts for it."""
+    """Send one request to a function through the gateway; a function at zero replicas starts for it.
+
+    The reply's body goes to stdout as it is; with -o json: status, call, ms, headers, and data or data_base64.
+    """
     headers = read_headers(header or [])
     body = open_body(data)
     if body is not None and "content-type" not in headers:

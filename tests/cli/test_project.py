@@ -152,16 +152,15 @@ def test_its_own_output_is_no_save(tmp_path: Path) -> None:
 
 
 def test_output_into_the_code_is_refused(tmp_path: Path) -> None:
-    ended = {}
+    code = (
+        "from pathlib import Path; from cli.project import output_inside; raise SystemExit(output_inside(Path()) or 0)"
+    )
+    said = {}
     for name in ("up.log", ".up.log"):
         with (tmp_path / name).open("w") as out:
-            words = [
-                sys.executable,
-                "-c",
-                "from pathlib import Path; from cli.project import output_inside; raise SystemExit(output_inside(Path()) or 0)",
-            ]
-            ended[name] = subprocess.run(
-                words, cwd=tmp_path, stdout=out, stderr=subprocess.PIPE, text=True, check=False
+            done = subprocess.run(
+                [sys.executable, "-c", code], cwd=tmp_path, stdout=out, stderr=subprocess.PIPE, text=True, check=False
             )
+        said[name] = done.stderr
 
-    assert (ended["up.log"].stderr, ended[".up.log"].stderr) == ("up.log\n", "")
+    assert said == {"up.log": "up.log\n", ".up.log": ""}
