@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from api.meta import Key
 from api.model import Subscription
 from eventbus.bus import EventBus
-from eventbus.errors import BusError, LagUnknown, Unreachable
+from eventbus.errors import BusError, Unreachable
 
 PATIENCE = 5.0
 """Seconds for which a publish waits; then it fails, and whoever published tries again."""
@@ -24,6 +24,15 @@ Place: TypeAlias = tuple[Key, str]
 """Bus and subject."""
 
 
+class _Queue:
+    """Those who wait to publish on one subject; whoever comes while one of them is left waits behind him."""
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Lock()  # fair: first come, first served
+        self.users = 0
+        self.trouble = ""
+
+
 class Openings:
     """The declared subscriptions, and which of them are known to have been opened."""
 
@@ -31,7 +40,7 @@ class Openings:
         self._patience = patience
         self._declared: dict[Place, dict[Key, Subscription]] = {}
         self._unopened: dict[Place, dict[Key, Subscription]] = {}
-        self._probes: dict[Place, asyncio.Task[None]] = {}
+        self._queues: dict[Place, _Queue] = {}
 
     def declare(self, subscriptions: Iterable[Subscription]) -> None:
         """These are all the subscriptions there are; what is new among them may never have been opened."""
@@ -48,36 +57,34 @@ class Openings:
     async def wait(self, bus: EventBus, key: Key, subject: str) -> None:
         """Return once every declared subscription of *subject* has been opened; at once, as a rule.
 
-        Callers go on in the order in which they came. Raises Unreachable, or what the bus raises.
+        Callers go on in the order in which they came. Raises Unreachable.
         """
         place = (key, subject)
-        probe = self._probes.get(place)
-        if probe is None:
-            if place not in self._unopened:
-                return
-            probe = self._probes[place] = asyncio.get_running_loop().create_task(self._probe(bus, place))
-            probe.add_done_callback(lambda _done: self._probes.pop(place))
-        if probe.done():
-            await asyncio.sleep(0)  # those who wait for it go first
-        await asyncio.shield(probe)
-
-    async def _probe(self, bus: EventBus, place: Place) -> None:
-        error: BusError | None = None
+        if place not in self._unopened and place not in self._queues:
+            return
+        queue = self._queues.setdefault(place, _Queue())
+        queue.users += 1
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._patience), queue.turn:
                 while waiting := list(self._unopened.get(place, {}).values()):
-                    try:
-                        await bus.lag(waiting[0])
-                    except BusError as raised:
-                        error = raised
-                        await asyncio.sleep(PROBE_EVERY)
-                    else:
-                        self._unopened.get(place, {}).pop(waiting[0].key, None)
+                    await self._probe(bus, waiting[0])
                 self._unopened.pop(place, None)
         except TimeoutError:
-            if isinstance(error, LagUnknown) or error is None:
-                raise Unreachable(f"a subscription of {place[1]} is not open yet: {error}") from error
-            raise error from None
+            raise Unreachable(f"a subscription of {subject} is not open yet: {queue.trouble}") from None
+        finally:
+            queue.users -= 1
+            if not queue.users:
+                del self._queues[place]
+
+    async def _probe(self, bus: EventBus, one: Subscription) -> None:
+        place = (one.bus, one.subject)
+        try:
+            await bus.lag(one)
+        except BusError as error:
+            self._queues[place].trouble = str(error)
+            await asyncio.sleep(PROBE_EVERY)
+        else:
+            self._unopened.get(place, {}).pop(one.key, None)
 
 
 class Gate:

@@ -50,6 +50,26 @@ def test_what_is_published_before_a_subscription_opened_reaches_it_in_order() ->
     asyncio.run(scenario())
 
 
+def test_nobody_overtakes_those_who_waited() -> None:
+    async def scenario() -> None:
+        bus, _, gate = opened()
+        await gate.connect()
+        got: list[Incoming] = []
+        tasks = [asyncio.create_task(gate.publish("s", event(n))) for n in range(20)]
+        intake = await bus.open(LATE, worker="w", deliver=got.extend, lost=print)
+        intake.request(1000)
+        number = 20
+        while not all(one.done() for one in tasks[:20]):
+            tasks.append(asyncio.create_task(gate.publish("s", event(number))))
+            number += 1
+            await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+        await asyncio.sleep(0)
+        assert [one.payload for one in got] == [event(n) for n in range(number)]
+
+    asyncio.run(scenario())
+
+
 def test_a_subscription_that_nobody_opens_fails_the_publish() -> None:
     async def scenario() -> None:
         bus, openings, gate = opened(patience=0.1)

@@ -199,7 +199,7 @@ def test_what_is_published_before_a_new_subscription_opened_reaches_it(play: Cal
         await until(lambda: made.agent and made.agent.buses.readings() and made.agent.buses.readings()[0].connected)
         path = made.operation(f"buses/default/publish?subject={SUBJECT}")
         publishing = asyncio.create_task(made.call("o", "POST", path, json.loads(event(1))))
-        await until(lambda: made.agent and made.agent.buses.openings._probes)
+        await until(lambda: made.agent and made.agent.buses.openings._queues)
         assert not publishing.done()
 
         made.server.assign("proxy-0", [late.key], [])
