@@ -35,7 +35,7 @@ MAX_PAYLOAD = 4 << 20
 MAX_STORE = 1 << 40
 """JetStream reserves every stream's byte limit against this when the stream is made, so it must not be the free disk:
 the limits per topic do the bounding."""
-MQTT_ACK_WAIT = "30s"
+MQTT_ACK_WAIT = "500ms"
 """What a session has not acknowledged comes again after this, also on a connection that never broke."""
 GUEST = "guest"
 MQTT_PENDING = 256

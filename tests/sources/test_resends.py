@@ -155,7 +155,8 @@ def test_a_burst_before_a_jam_does_not_stall(server: Nats) -> None:
     seen = asyncio.run(gather(server, bus, 5000, repeat=1))
 
     assert dict(bus.taken) == expected(5000, 1)
-    assert seen == {"first": 5000}
+    assert seen["first"] == 5000
+    assert seen["again"] <= 10 * embedded.MQTT_PENDING, "bounded by the window"
     assert time.monotonic() - began < 30
 
 
