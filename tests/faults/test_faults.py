@@ -59,6 +59,7 @@ def run_with(
 def kill_a_replica(platform: Platform) -> None:
     replica = until(lambda: platform.replicas("ledger"), what="a ready replica")[0]
     os.kill(replica["pid"], signal.SIGKILL)
+    until(lambda: replica["id"] not in {one["id"] for one in platform.replicas("ledger")}, what="its end noticed")
 
 
 FAULTS: dict[str, Callable[[Platform], object]] = {

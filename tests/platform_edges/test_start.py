@@ -90,11 +90,11 @@ def test_what_was_killed_leaves_no_orphan_and_nothing_in_the_way(project: Path, 
 @pytest.mark.parametrize("name", ["mqtt", "nats", "http", "dapr"])
 def test_a_port_that_is_taken_at_the_last_moment_is_replaced(project: Path, name: str) -> None:
     platform = Platform(project)
-    file = platform.state / facts.FILE
     words = [sys.executable, "-P", "-m", "cli.supervise", "--state", str(platform.state), "--no-watch"]
     with subprocess.Popen(words, stderr=subprocess.DEVNULL) as supervisor, socket.socket() as thief:
         try:
-            chosen = until(lambda: file.exists() and facts.load(platform.state), what="ports chosen")
+            while (chosen := facts.load(platform.state)) is None:  # faster than until(): what is prepared goes on
+                assert supervisor.poll() is None
             host, _, port = getattr(chosen, name).rpartition(":")
             thief.bind((host, int(port)))
             thief.listen()
