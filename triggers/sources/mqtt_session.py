@@ -6,11 +6,13 @@ paho runs its own thread; everything it calls crosses to the loop at once, in or
 from __future__ import annotations
 
 import asyncio
-import logging
-import socket
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import suppress
+import hashlib
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 import paho.mqtt.client as paho
@@ -19,22 +21,39 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from eventbus.embedded import MQTT_PENDING
-from eventbus.errors import BusError
-from eventbus.nats import Connection
-from triggers.sources.mqtt_options import SessionOptions, tls
-from triggers.sources.nats_session import NatsSession
-from triggers.sources.source import SourceError
+from api.meta import Key
+from triggers.sources.source import BadSource, SourceError
 
 KEEPALIVE = 20
 """Seconds."""
 SESSION_EXPIRY = 24 * 3600
 RECEIVE_MAXIMUM = 256
-ANSWERED_WITHIN = 5.0
-"""Seconds for what is asked of a nats-server besides MQTT."""
-log = logging.getLogger(__name__)
-
+SECURE = frozenset({"ssl", "tls", "mqtts"})
+PLAIN = frozenset({"tcp", "mqtt"})
 REFUSED_LOGIN = frozenset({"Bad user name or password", "Not authorized", "Bad authentication method"})
+
+
+class SessionOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How to connect, and to what."""
+
+    url: str
+    """Without credentials, for messages."""
+    host: str
+    port: int
+    secure: bool
+    topic: str
+    client_id: str
+    user: str | None = None
+    password: str | None = None
+    qos: int = 1
+    clean: bool = False
+    retained: bool = True
+    """Whether retained messages are wanted."""
+    version: int = 4
+    """4: MQTT 3.1.1, 5: MQTT 5."""
+    ca: str = ""
+    certificate: str = ""
+    private_key: str = ""
 
 
 class Connected(msgspec.Struct, frozen=True):
@@ -42,8 +61,6 @@ class Connected(msgspec.Struct, frozen=True):
 
     generation: int
     session_present: bool
-    rewound: bool = False
-    """What comes for the first time on this connection is not flagged as sent again, whatever came before it."""
 
 
 class Arrival(msgspec.Struct, frozen=True):
@@ -58,6 +75,43 @@ class Arrival(msgspec.Struct, frozen=True):
     again: bool = False
     """Flagged as sent before."""
     content_type: str = ""
+
+
+def read_options(key: Key, options: Mapping[str, str]) -> SessionOptions:
+    """Read a source's options; user and password stand there or in the url, the options first. Raises BadSource."""
+    url, topic = options.get("url", ""), options.get("topic", "")
+    if not topic:
+        raise BadSource(f"event source {key} needs a topic")
+    parts = urlsplit(url if "://" in url else f"mqtt://{url}")
+    if not url or not parts.hostname or parts.scheme not in SECURE | PLAIN:
+        raise BadSource(f"event source {key}: {url!r} is no MQTT address", hint="write mqtt://host:1883 or mqtts://...")
+    secure = parts.scheme in SECURE
+    qos = options.get("qos") or "1"
+    if qos not in {"0", "1", "2"}:
+        raise BadSource(f"event source {key}: qos is {qos!r}, expected 0, 1 or 2")
+    port = parts.port or (8883 if secure else 1883)
+    return SessionOptions(
+        url=f"{parts.scheme}://{parts.hostname}:{port}",
+        host=parts.hostname,
+        port=port,
+        secure=secure,
+        topic=topic,
+        client_id=options.get("consumerID") or _client_id(key),
+        user=options.get("user") or (unquote(parts.username) if parts.username else None),
+        password=options.get("password") or (unquote(parts.password) if parts.password else None),
+        qos=int(qos),
+        clean=options.get("cleanSession", "").lower() == "true",
+        retained=options.get("retain", "").lower() != "false",
+        version=5 if options.get("version") == "5" else 4,
+        ca=options.get("caCert", ""),
+        certificate=options.get("clientCert", ""),
+        private_key=options.get("clientKey", ""),
+    )
+
+
+def _client_id(key: Key) -> str:
+    """Fixed for the source, and short: a 3.1.1 broker need not take more than 23 characters."""
+    return f"evoke-{hashlib.sha1(str(key).encode(), usedforsecurity=False).hexdigest()[:17]}"
 
 
 class Session:
@@ -75,11 +129,6 @@ class Session:
         self.trouble: tuple[str, str] = ("Unreachable", f"{options.url} has not answered yet")
         """Reason and message while not connected; empty ones while all is well."""
         self._client = self._make()
-        self._kept: NatsSession | None = None
-        """What the broker keeps for this session, if it is a nats-server that we may ask."""
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._taking = 0
-        """The generation whose messages are taken: those before a rewind come once more."""
 
     def _make(self) -> paho.Client:
         options = self._options
@@ -94,7 +143,7 @@ class Session:
         if options.user is not None:
             client.username_pw_set(options.user, options.password)
         if options.secure:
-            client.tls_set_context(tls(options))
+            client.tls_set_context(_tls(options))
         client.connect_timeout = 5.0
         client.reconnect_delay_set(min_delay=1, max_delay=30)
         client.max_inflight_messages_set(100)
@@ -112,18 +161,6 @@ class Session:
             return call
 
         client = self._client
-        options = self._options
-        if options.nats:
-            login = Connection(f"nats://{options.nats}", user=options.nats_user, password=options.nats_password)
-            self._kept = kept = NatsSession(login, options.client_id)
-
-            def hold(_client: object, _userdata: object) -> None:
-                try:
-                    asyncio.run_coroutine_threadsafe(kept.hold(), loop).result(ANSWERED_WITHIN)
-                except (BusError, TimeoutError) as error:
-                    raise ConnectionError(str(error)) from error  # no connection then; paho tries again
-
-            client.on_pre_connect = hold
         client.on_connect = cross(self._on_connect)
         client.on_connect_fail = cross(self._on_connect_fail)
         client.on_disconnect = cross(self._on_disconnect)
@@ -155,40 +192,8 @@ class Session:
             self.trouble = (login, f"{self._options.url} refused the connection: {reason}{hint}")
             return
         self._generation += 1
-        if self._kept is not None and flags.session_present:
-            self._spawn(self._rewind(self._kept, self._generation))
-        else:
-            self._begin(flags.session_present)
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _rewind(self, kept: NatsSession, generation: int) -> None:
-        """Begin at what was acknowledged last; without that the connection is of no use."""
-        try:
-            async with asyncio.timeout(ANSWERED_WITHIN):
-                await kept.rewind()
-        except (BusError, TimeoutError) as error:
-            self.trouble = ("Unreachable", f"{self._options.url}: {error}")
-            if generation == self._generation:
-                self._break()
-            return
-        if generation == self._generation:
-            self._begin(session_present=True)
-
-    def _break(self) -> None:
-        """End the connection as a network does; paho connects again."""
-        wire = self._client.socket()
-        if isinstance(wire, socket.socket):
-            with suppress(OSError):
-                wire.shutdown(socket.SHUT_RDWR)
-
-    def _begin(self, session_present: bool) -> None:
-        self._taking = self._generation
-        self._queue.put_nowait(Connected(self._generation, session_present, rewound=self._kept is not None))
-        if session_present and self._subscribed:
+        self._queue.put_nowait(Connected(self._generation, flags.session_present))
+        if flags.session_present and self._subscribed:
             self._well()  # subscribing again would only make the broker send its retained messages again
             return
         result, _ = self._client.subscribe(self._options.topic, self._options.qos)
@@ -201,15 +206,6 @@ class Session:
             return
         self._subscribed = True
         self._well()
-        if self._kept is not None:
-            self._spawn(self._share(self._kept))
-
-    async def _share(self, kept: NatsSession) -> None:
-        try:
-            await kept.share(MQTT_PENDING)
-        except BusError as error:
-            log.warning("%s: %s", self._options.url, error)
-            self._break()
 
     def _well(self) -> None:
         self.connected, self.trouble = True, ("", "")
@@ -223,8 +219,6 @@ class Session:
             self.trouble = ("Unreachable", f"{self._options.url} ended the connection: {reason}")
 
     def _on_message(self, message: paho.MQTTMessage) -> None:
-        if self._taking != self._generation:
-            return
         content_type = getattr(message.properties, "ContentType", "") if message.properties else ""
         arrival = Arrival(
             generation=self._generation,
@@ -268,8 +262,17 @@ class Session:
         self._running = False
         self.connected = False
         self._client.disconnect()
-        for task in self._tasks:
-            task.cancel()
         await asyncio.to_thread(self._client.loop_stop)
-        if self._kept is not None:
-            await self._kept.close()
+
+
+def _tls(options: SessionOptions) -> ssl.SSLContext:
+    """Client context; certificates are PEM text, and OpenSSL reads the private key from files only."""
+    context = ssl.create_default_context(cadata=options.ca or None)
+    if options.certificate:
+        with tempfile.TemporaryDirectory() as folder:
+            certificate, private_key = Path(folder) / "certificate", Path(folder) / "key"
+            certificate.write_text(options.certificate)
+            private_key.touch(0o600)
+            private_key.write_text(options.private_key)
+            context.load_cert_chain(certificate, private_key)
+    return context
