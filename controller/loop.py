@@ -126,7 +126,7 @@ class Loop:
             try:
                 again: float | None = await one_pass()
                 wait = FIRST_WAIT
-            except Exception:  # one of the two places of style.md: a pass must not end the controller
+            except Exception:  # a pass must not end the controller: it is logged, counted and repeated
                 self.failures += 1
                 log.exception("a pass of the loop failed")
                 again = wait = min(wait * 2, LONGEST_WAIT)

@@ -39,11 +39,9 @@ MQTT_ACK_WAIT = "500ms"
 """What a session has not acknowledged comes again after this, also on a connection that never broke. It has to have
 passed before a killed client is back: only then does nats-server send the old messages before the new ones."""
 MQTT_WINDOW = 256
-"""Messages a session may have unacknowledged: what at most comes again each MQTT_ACK_WAIT while the bus is slow."""
+"""Messages that a subscription may have unacknowledged: what at most comes again each MQTT_ACK_WAIT while the bus is
+slow. A session may have 65,535 in all, and the server refuses the subscription that would go over."""
 GUEST = "guest"
-MQTT_PENDING = 1024
-"""Unacknowledged messages per subscription. A session may have 65,535 in all, a filter that ends in # counts twice, and
-the server refuses the subscription that would go over."""
 
 
 class BrokerBinary(BusError):
@@ -128,7 +126,7 @@ mqtt {{
   listen: {json.dumps(settings.mqtt)}
   no_auth_user: {GUEST}
   ack_wait: "{MQTT_ACK_WAIT}"
-  max_ack_pending: {MQTT_PENDING}
+  max_ack_pending: {MQTT_WINDOW}
 }}
 accounts {{
   PLATFORM {{

@@ -1,4 +1,4 @@
-"""The bus on NATS JetStream: topics as streams, publishes, takeovers, letters, trimming. See data-plane.md A1-A11."""
+"""The bus on NATS JetStream: topics as streams, publishes, takeovers, letters, trimming."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of replicas, as this agent has a vote in it (data-plane A8): never the last one while work is there."""
+"""The end of replicas, as this agent has a vote in it: never the last one while work is there."""
 
 from __future__ import annotations
 
