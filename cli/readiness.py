@@ -35,6 +35,11 @@ def settled(resource: Resource) -> bool:
     )
 
 
+def building(resource: Resource) -> bool:
+    """On its way, and nothing but time is missing."""
+    return wording.condition(resource.get("status") or {}).get("reason") in {"Building", "Starting"}
+
+
 def line(resource: Resource, function: Resource | None = None) -> str:
     """``function/on-reading     ready    revision 00001, 0 replicas (starts on the first event)``"""
     ready = wording.condition(resource.get("status") or {})

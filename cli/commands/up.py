@@ -24,6 +24,8 @@ from cli.waiting import Progress
 
 app = new_app()
 
+PATIENCE = 10.0
+"""Seconds that a resource may take to become ready before it is told as waiting; builds take what they take."""
 PACE = 0.05
 
 
@@ -146,6 +148,8 @@ class Watched:
         for name in readiness.in_order(wanted):
             while (resource := self._find(name)) is None or not readiness.settled(resource):
                 passed = time.monotonic() - begun
+                if resource and passed > PATIENCE and not readiness.building(resource):
+                    break  # such as a broker that is away: told as it is, and the rest goes on
                 if passed > 1:
                     said = wording.readiness(resource) if resource else "is not there"
                     progress.say(f"{name}: {said} ({passed:.0f} s)")

@@ -126,6 +126,8 @@ def test_a_start_passes_through_reasons_that_are_no_end() -> None:
     assert readiness.settled(fake.resource("Function", "f", ready="False", reason="HandlerError"))
     assert not readiness.settled(fake.resource("Function", "f", ready="False", reason="BusUnreachable"))
     assert not readiness.settled(fake.resource("Function", "f", ready="Unknown", reason="Building"))
+    assert readiness.building(fake.resource("Function", "f", ready="Unknown", reason="Building"))
+    assert not readiness.building(fake.resource("EventSource", "s", ready="False", reason="Unreachable"))
     stale = fake.resource("Function", "f")
     stale["metadata"]["generation"] = 2
     assert not readiness.settled(stale)
