@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from api.errors import InvalidInput, NotFound, Problem, Unavailable
 from cli import kinds
-from cli.errors import Failed, did_you_mean
+from cli.errors import Failed, NoPlatform, did_you_mean
 from cli.target import Local, Target
 from cli.transport import LocalTransport, Reply, Service, Transport
 
@@ -119,11 +119,17 @@ class Client:
     def publish_through(self, source: str, message: dict[str, Any]) -> int:
         """Publish to the broker behind an event source: ``topic`` and ``payload`` or ``payload_base64``, ``count``."""
         path = self._operation("sources", source, "publish")
-        try:
-            found = self._ask("operations", "POST", path, body=message)
-        except NotFound as error:
-            raise self._nearest(error, "eventsource", source) from error
-        return int(found.get("published", message.get("count", 1)))
+        away: Unavailable | None = None
+        for proxy in range(self._transport.proxies()):  # one of them runs the source
+            try:
+                found = self._ask("operations", "POST", path, body=message, proxy=proxy)
+            except NotFound as error:
+                raise self._nearest(error, "eventsource", source) from error
+            except Unavailable as error:
+                away = away or error
+            else:
+                return int(found.get("published", message.get("count", 1)))
+        raise away or NoPlatform("the platform does not run")
 
     def tail(self, bus: str, subject: str, *, condition: str, since: str) -> Iterator[dict[str, Any]]:
         query = {"subject": subject, "filter": condition, "since": since}

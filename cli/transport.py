@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 from cli.errors import NoPlatform
 
 Service = Literal["controller", "operations"]
-SOCKETS: Mapping[Service, str] = {"controller": "controller.sock", "operations": "plane-0.sock"}
+SOCKETS: Mapping[Service, str] = {"controller": "controller.sock", "operations": "plane-{}.sock"}
 TIMEOUT = 30.0
 """Seconds that a reply may take; None in a request waits for ever."""
 
@@ -75,8 +75,16 @@ class Transport(Protocol):
         query: Mapping[str, object] | None = None,
         body: Any = None,
         timeout: float | None = TIMEOUT,
+        proxy: int = 0,
     ) -> Reply:
-        """Send one request; *body* is JSON-encoded unless it is bytes. Raises NoPlatform when nobody answers."""
+        """Send one request; *body* is JSON-encoded unless it is bytes; *proxy*: which one serves the operations.
+
+        Raises NoPlatform when nobody answers.
+        """
+        ...
+
+    def proxies(self) -> int:
+        """How many proxies serve operations."""
         ...
 
 
@@ -108,13 +116,17 @@ class LocalTransport:
         query: Mapping[str, object] | None = None,
         body: Any = None,
         timeout: float | None = TIMEOUT,
+        proxy: int = 0,
     ) -> Reply:
         asked = {name: _text(value) for name, value in (query or {}).items() if value not in (None, "", False)}
         target = f"{path}?{urlencode(asked)}" if asked else path
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"content-type": "application/json"} if data is not None else {}
-        connection = UnixConnection(self._run / SOCKETS[service], timeout=timeout)
+        connection = UnixConnection(self._run / SOCKETS[service].format(proxy), timeout=timeout)
         return send(connection, method, target, data, headers)
+
+    def proxies(self) -> int:
+        return max(1, len(list(self._run.glob(SOCKETS["operations"].format("*")))))
 
 
 class translated:  # noqa: N801 - used as a statement

@@ -94,8 +94,12 @@ def test_proxies_that_share_the_work_take_over_from_each_other(tmp_path: Path, l
     strikes: list[int] = []
     with started(tmp_path / "project", "--proxies", "1") as platform:
         verdict = run_with(platform, ledger, kill_the_owner)
+        said = platform.evoke(
+            "publish", "ledger/z", "--source", "plant", "-d", '{"id": "z", "key": "z", "n": 0}'
+        ).stdout
 
     assert verdict.clean, verdict
+    assert said == "published 1 (acknowledged)\n", "whichever proxy has the source"
 
 
 def test_a_function_that_raises_loses_nothing(tmp_path: Path, ledger: Ledger) -> None:
