@@ -7,6 +7,7 @@ import os
 import signal
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,8 @@ def terminate_everything(platform: Platform) -> None:
     for _ in range(3):
         family |= {pid for pid, parent, _ in found if parent in family}
     for pid in family:
-        os.kill(pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # its parent was asked first and was faster
+            os.kill(pid, signal.SIGTERM)
     until(lambda: not any(alive(pid) for pid in family), what="everything ended")
 
 
