@@ -427,6 +427,21 @@ def test_new_revision_takes_the_failing_event_at_once() -> None:
     asyncio.run(scenario())
 
 
+def test_a_function_that_just_went_to_zero_is_asked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.owner.WANT_EVERY", 3600.0)  # no repetition can help
+
+    async def scenario() -> None:
+        async with Plant() as plant:
+            for number in range(2):
+                await plant.publish(event(number))
+                await until(lambda wants=number + 1: len([f for f in plant.frames if isinstance(f, Want)]) == wants)
+                await plant.scale(Replica())
+                await plant.drained()
+                await plant.scale()
+
+    asyncio.run(scenario())
+
+
 def test_events_wait_for_the_first_revision_that_is_ready() -> None:
     async def scenario() -> None:
         async with Plant(subscription(backends=())) as plant:
