@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,11 +14,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from api import platform as facts
 from tests.platform import Platform, processes, started, until
 
 pytestmark = pytest.mark.platform
-RACES = 20
+THIEF = Path(__file__).with_name("thief.py")
 
 CODE = "import functions_framework as ff\n\n@ff.http\ndef hello(request):\n    return 'hi'\n"
 MANIFEST = """
@@ -93,41 +91,21 @@ def test_what_was_killed_leaves_no_orphan_and_nothing_in_the_way(project: Path, 
 @pytest.mark.parametrize("name", ["mqtt", "nats", "http", "dapr"])
 def test_a_port_that_is_taken_at_the_last_moment_is_replaced(project: Path, name: str) -> None:
     platform = Platform(project)
-    for _ in range(RACES):
-        with supervised(platform) as supervisor, socket.socket() as thief:
-            until(lambda pid=supervisor.pid: preparing(pid), what="its preparation")
-            os.kill(supervisor.pid, signal.SIGSTOP)  # what is prepared stays; nothing more is started on it
-            chosen = until(lambda: facts.load(platform.state), what="ports chosen")
-            host, _, port = getattr(chosen, name).rpartition(":")
-            try:
-                thief.bind((host, int(port)))
-            except OSError:
-                continue  # the platform was faster than the signal
-            thief.listen()
-            os.kill(supervisor.pid, signal.SIGCONT)
-
-            until(lambda before=f"{host}:{port}": platform.platform()[name] != before, what="another port")
-            assert until(lambda: connected(platform.platform()[name]), what="somebody listens there")
-            problems = msgspec.json.decode((platform.run / "children.json").read_bytes())
-            assert all(one["pid"] for one in problems.values()), problems
-            return
-    pytest.fail(f"the thief lost all {RACES} races")
-
-
-def preparing(supervisor: int) -> bool:
-    return any(parent == supervisor and "controller.local.prepare" in command for _, parent, command in processes())
+    with supervised_beside_a_thief(platform, name):
+        stolen = until((platform.state / "stolen").read_text, what="the theft")
+        until(lambda: platform.platform()[name] != stolen, what="another port")
+        assert until(lambda: connected(platform.platform()[name]), what="somebody listens there")
+        problems = msgspec.json.decode((platform.run / "children.json").read_bytes())
+        assert all(one["pid"] for one in problems.values()), problems
 
 
 @contextlib.contextmanager
-def supervised(platform: Platform) -> Iterator[subprocess.Popen[bytes]]:
-    """Start on an empty state, and stop as an operator does."""
-    shutil.rmtree(platform.state, ignore_errors=True)
-    words = [sys.executable, "-P", "-m", "cli.supervise", "--state", str(platform.state), "--no-watch"]
-    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as supervisor:
+def supervised_beside_a_thief(platform: Platform, name: str) -> Iterator[None]:
+    words = [sys.executable, "-P", str(THIEF), name, str(platform.state)]
+    with subprocess.Popen(words) as supervisor:
         try:
-            yield supervisor
+            yield
         finally:
-            supervisor.send_signal(signal.SIGCONT)
             supervisor.send_signal(signal.SIGTERM)
             assert supervisor.wait(60) == 0
 
