@@ -180,8 +180,50 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     argument: str
 
 
+class UriSink(msgspec.Struct, frozen=True, kw_only=True, tag="uri"):
+    """Events are POSTed to an HTTP address as structured CloudEvents."""
+
+    url: str
+
+
+class TopicSink(msgspec.Struct, frozen=True, kw_only=True, tag="topic"):
+    """Events are published on, unchanged, on another subject of the subscription's own bus."""
+
+    subject: str
+
+
+class JoinSink(msgspec.Struct, frozen=True, kw_only=True, tag="join"):
+    """Events are one input of a Join."""
+
+    join: Key
+    input: str
+    """The input's name in the join's condition."""
+
+
+Sink: TypeAlias = UriSink | TopicSink | JoinSink
+"""Where a subscription's events go when that is not a function."""
+
+
+class Join(msgspec.Struct, frozen=True, kw_only=True):
+    """Events of several inputs that find each other within a window; what they make is published on *subject*."""
+
+    key: Key
+    """Name is ``<trigger>.<number of the subscriber>``."""
+    bus: Key
+    condition: str
+    """Boolean over the names of the inputs: ``a && (b || !c)``."""
+    inputs: tuple[str, ...]
+    window: timedelta
+    """How long an event counts as there after it arrived."""
+    correlate: str = ""
+    """Attribute or ``data`` path whose value the events share; empty: any event goes with any other."""
+    forward: Literal["newest", "all"] = "newest"
+    """``newest``: the event that completed the condition, as upstream; ``all``: one event whose data holds them all."""
+    subject: str
+
+
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
-    """One subject of one bus, delivered to one function: the unit of ownership, order, lag and dead letters."""
+    """One subject of one bus, delivered to one receiver: the unit of ownership, order, lag and dead letters."""
 
     key: Key
     bus: Key
@@ -194,6 +236,8 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     """Where the replica takes the POST."""
     filter: Filter | None = None
     condition: str | None = None
+    sink: Sink | None = None
+    """None: the function of *backends*."""
     backends: tuple[Backend, ...] = ()
     delivery: DeliveryPolicy = DeliveryPolicy()
     start: Literal["new", "all", "resume"] = "new"
@@ -233,6 +277,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[Route, ...] = ()
     subscriptions: tuple[Subscription, ...] = ()
     sources: tuple[Source, ...] = ()
+    joins: tuple[Join, ...] = ()
     buses: tuple[Bus, ...] = ()
     components: tuple[Component, ...] = ()
 

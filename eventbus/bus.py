@@ -14,13 +14,14 @@ A *share* is one sequence space of a subscription: always 0 on JetStream and mem
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
 
 from api.meta import Key
 from api.model import Subscription
+from eventbus.state import StateStore
 
 
 class Incoming(msgspec.Struct, frozen=True):
@@ -206,6 +207,11 @@ class EventBus(Protocol):
         A subject with a subscription that was never opened is left alone. One that is not named, or named without
         subscriptions, is read by nobody: it is emptied only when it is half full, so that it never refuses an output.
         """
+        ...
+
+    async def state(self, name: str, *, ttl: timedelta) -> StateStore | None:
+        """Cells that share *name*, each forgotten *ttl* after its last change; None: this broker keeps no state, use
+        that of the platform's own."""
         ...
 
     async def close(self) -> None: ...

@@ -8,6 +8,7 @@ BusError
 ├── Unreachable      no connection, or no answer within the deadline
 │   └── NoStream     nothing stores the subject (in publishing.py)
 ├── ApiError         JetStream refused a call (in jetstream.py)
+├── Conflict         somebody else changed a cell (in state.py)
 ├── NotYet           a kind of bus that is not built (in connect.py)
 ├── BrokerBinary     the embedded broker's binary is missing or foreign (in embedded.py)
 ├── AuthFailed       the broker refused the credentials

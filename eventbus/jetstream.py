@@ -233,8 +233,12 @@ class Bucket:
         return f"$KV.{self.name}.{key}"
 
     async def get(self, key: str) -> Stored | None:
-        found = await self._js.last(self.stream, self.subject(key))
+        found = await self.read(key)
         return found if found is not None and found.data else None
+
+    async def read(self, key: str) -> Stored | None:
+        """As get(), but a value that was emptied is there, with its revision."""
+        return await self._js.last(self.stream, self.subject(key))
 
     async def put(self, key: str, value: bytes, *, expected: int | None = None) -> int:
         """Write, answer the revision; with *expected* only over that revision (0: only if new), else ApiError."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from api.meta import Key
 from api.model import Bus, Option, Subscription
 from eventbus import cloudevents
 from eventbus import subjects as topics
 from eventbus.bus import DeadLetter, Deliver, Incoming, Lost
+from eventbus.cells import Cells
 from eventbus.errors import BusError, BusFull, LagUnknown, Refused, TooLarge, Unreachable
 from eventbus.intake import JetStreamIntake
 from eventbus.jetstream import NANOSECONDS, NO_STREAM, Ack, ApiError, JetStream
@@ -19,6 +20,7 @@ from eventbus.letters import Letters
 from eventbus.nats import Connection
 from eventbus.ownership import Membership, Records
 from eventbus.publishing import MESSAGE_ID, NoStream, Publisher
+from eventbus.state import StateStore
 from eventbus.tail import tail
 
 DEADLINE = 9.0
@@ -234,6 +236,11 @@ class JetStreamBus:
         below = min(passed, state.last_seq - kept) + 1
         if below > state.first_seq:
             await self._js.purge(stream, below=below)
+
+    async def state(self, name: str, *, ttl: timedelta) -> StateStore:
+        cells = Cells(self._js, name)
+        await cells.ensure(ttl)
+        return cells
 
     async def close(self) -> None:
         if self._revival is not None:

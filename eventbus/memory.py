@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -14,6 +14,7 @@ from api.model import Bus, Option, Subscription
 from eventbus import cloudevents
 from eventbus.bus import Attempt, DeadLetter, Deliver, Incoming, Lost, Progress
 from eventbus.errors import BusFull, Fenced, LagUnknown, TooLarge, Unreachable
+from eventbus.memory_state import MemoryCells
 from eventbus.progress import Mark
 from eventbus.subjects import member_of
 
@@ -184,6 +185,7 @@ class MemoryBus:
         self._members: dict[tuple[str, str], _Member] = {}
         self.letters: dict[tuple[Key, str, str], DeadLetter] = {}
         self.groups: dict[str, str] = {}
+        self._cells: dict[str, MemoryCells] = {}
         self.connected = False
 
     async def connect(self) -> str:
@@ -291,6 +293,9 @@ class MemoryBus:
                 topic.drop(min(*(mark.floor for mark in marks if mark), topic.last - self._retain))
             elif not marks and topic.size > self._max_bytes // 2:
                 topic.drop(topic.last)
+
+    async def state(self, name: str, *, ttl: timedelta) -> MemoryCells:
+        return self._cells.setdefault(name, MemoryCells(ttl))
 
     async def close(self) -> None:
         self.connected = False

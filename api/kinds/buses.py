@@ -103,8 +103,16 @@ class NatsBus(Wire, frozen=True, kw_only=True):
     """Token instead of user name and password."""
     token_from: ValueFrom | None = None
     """Where the token stands."""
+    tls: bool | None = None
+    """Whether the connection is encrypted; where it is not given, the scheme ``tls://`` or a certificate says so."""
     ca_cert: str | None = None
-    """PEM of the authority that signed the server's certificate."""
+    """PEM of the authority that signed the server's certificate; empty: the system's authorities."""
+    client_cert: str | None = None
+    """PEM of the client's certificate."""
+    client_key: str | None = None
+    """PEM of the client's key; clientKeyFrom keeps it out of the YAML."""
+    client_key_from: ValueFrom | None = None
+    """Where the client's key stands."""
     replicas: Annotated[int, Meta(ge=1, le=5)] | None = None
     """Copies of each stream."""
     max_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 46)] | None = None
@@ -120,14 +128,24 @@ class KafkaBus(Wire, frozen=True, kw_only=True):
     """``host:9092``, several separated by commas."""
     auth_required: bool | None = None
     """Whether SASL is used."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    """SASL mechanism; PLAIN where it is not given."""
     sasl_username: str | None = None
     """SASL user name."""
     sasl_password: str | None = None
     """SASL password; saslPasswordFrom keeps it out of the YAML."""
     sasl_password_from: ValueFrom | None = None
     """Where the SASL password stands."""
+    tls: bool | None = None
+    """Whether the connection is encrypted; where it is not given, a certificate or authRequired says so."""
     ca_cert: str | None = None
-    """PEM of the authority that signed the brokers' certificates."""
+    """PEM of the authority that signed the brokers' certificate; empty: the system's authorities."""
+    client_cert: str | None = None
+    """PEM of the client's certificate."""
+    client_key: str | None = None
+    """PEM of the client's key; clientKeyFrom keeps it out of the YAML."""
+    client_key_from: ValueFrom | None = None
+    """Where the client's key stands."""
 
 
 class MqttBus(Wire, frozen=True, kw_only=True):
@@ -141,8 +159,16 @@ class MqttBus(Wire, frozen=True, kw_only=True):
     """Password; passwordFrom keeps it out of the YAML."""
     password_from: ValueFrom | None = None
     """Where the password stands."""
+    tls: bool | None = None
+    """Whether the connection is encrypted; where it is not given, the scheme ``ssl://`` or ``mqtts://`` says so."""
     ca_cert: str | None = None
-    """PEM of the authority that signed the broker's certificate."""
+    """PEM of the authority that signed the broker's certificate; empty: the system's authorities."""
+    client_cert: str | None = None
+    """PEM of the client's certificate."""
+    client_key: str | None = None
+    """PEM of the client's key; clientKeyFrom keeps it out of the YAML."""
+    client_key_from: ValueFrom | None = None
+    """Where the client's key stands."""
 
 
 class EventBusSpec(Wire, frozen=True, kw_only=True):

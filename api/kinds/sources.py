@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -48,6 +48,20 @@ class KafkaSource(Wire, frozen=True, kw_only=True):
     """SASL password; saslPasswordFrom keeps it out of the YAML."""
     sasl_password_from: ValueFrom | None = None
     """Where the SASL password stands."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    """SASL mechanism; PLAIN where it is not given."""
+    tls: bool | None = None
+    """Whether the connection is encrypted; where it is not given, a certificate or authRequired says so."""
+    ca_cert: str | None = None
+    """PEM of the authority that signed the brokers' certificate; empty: the system's authorities."""
+    client_cert: str | None = None
+    """PEM of the client's certificate."""
+    client_key: str | None = None
+    """PEM of the client's key; clientKeyFrom keeps it out of the YAML."""
+    client_key_from: ValueFrom | None = None
+    """Where the client's key stands."""
+    start: Literal["new", "all"] | None = None
+    """Where a group that has read nothing yet begins: ``new`` records, where it is not given, or ``all``."""
     max_message_bytes: Positive | None = None
     """Largest message."""
     scale_option: KafkaScaleOption | None = None
@@ -59,12 +73,18 @@ class RedisSource(Wire, frozen=True, kw_only=True):
 
     redis_host: str
     """``host:6379``."""
+    stream: str | None = None
+    """Key of the stream; empty: the name of the event."""
+    redis_username: str | None = None
+    """User name of an ACL; empty: ``default``."""
     redis_password: str | None = None
     """Password; redisPasswordFrom keeps it out of the YAML."""
     redis_password_from: ValueFrom | None = None
     """Where the password stands."""
     enable_tls: bool | None = msgspec.field(default=None, name="enableTLS")
     """TLS to the server."""
+    ca_cert: str | None = None
+    """PEM of the authority that signed the server's certificate; empty: the system's authorities."""
     failover: bool | None = None
     """Sentinel."""
     sentinel_master_name: str | None = None
@@ -109,6 +129,9 @@ class CronSource(Wire, frozen=True, kw_only=True):
     schedule: Schedule
     """``@every 2s``, ``@hourly``, ``*/5 * * * *``, or six fields with seconds first; ``CRON_TZ=Europe/Berlin`` may
     stand before it."""
+    missed: Literal["skip", "once", "all"] | None = None
+    """Runs that passed while nobody could fire them: ``skip`` them, where it is not given, fire ``once`` for all of
+    them, or fire ``all``, at most 100."""
 
 
 class MqttSource(Wire, frozen=True, kw_only=True):
@@ -149,12 +172,30 @@ class NatsSource(Wire, frozen=True, kw_only=True):
     """``nats://host:4222``; empty: the platform's own broker."""
     subject: NatsSubject
     """Subject; ``*`` stands for one token, ``>`` for the rest."""
+    stream: str | None = None
+    """JetStream stream that stores the subject; empty: messages that nobody stores, received while connected."""
+    start: Literal["new", "all"] | None = None
+    """Where a stream that was never read begins: ``new`` messages, where it is not given, or ``all``."""
     username: str | None = None
     """User name."""
     password: str | None = None
     """Password; passwordFrom keeps it out of the YAML."""
     password_from: ValueFrom | None = None
     """Where the password stands."""
+    token: str | None = None
+    """Token instead of user name and password."""
+    token_from: ValueFrom | None = None
+    """Where the token stands."""
+    tls: bool | None = None
+    """Whether the connection is encrypted; where it is not given, the scheme ``tls://`` or a certificate says so."""
+    ca_cert: str | None = None
+    """PEM of the authority that signed the server's certificate; empty: the system's authorities."""
+    client_cert: str | None = None
+    """PEM of the client's certificate."""
+    client_key: str | None = None
+    """PEM of the client's key; clientKeyFrom keeps it out of the YAML."""
+    client_key_from: ValueFrom | None = None
+    """Where the client's key stands."""
 
 
 class HttpSource(Wire, frozen=True, kw_only=True):
