@@ -53,7 +53,7 @@ def describe(namespace: str, models: Models, deployments: Mapping[Key, Deploymen
             if one.model.route is not None
         ],
         subscriptions=[
-            snapshot.delivered(one, deployments[function].backends if function in deployments else ())
+            snapshot.delivered(one, deployments[function].backends if function and function in deployments else ())
             for one, function in models.subscriptions(namespace)
             if snapshot.resolves(one.bus, models.buses)
         ],

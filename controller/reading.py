@@ -34,19 +34,21 @@ class Models(msgspec.Struct, kw_only=True):
     refused: dict[tuple[str, Key], tuple[Problem, ...]] = {}
     namespaces: tuple[str, ...] = ()
 
-    def subscriptions(self, namespace: str) -> Iterable[tuple[Subscription, Key]]:
-        """Every subscription of a namespace with the function that gets its events."""
+    def subscriptions(self, namespace: str) -> Iterable[tuple[Subscription, Key | None]]:
+        """Every subscription of a namespace with the function that gets its events; None: they go to its sink."""
         for key, model in self.functions.items():
             if key.namespace == namespace:
                 yield from ((one, key) for one in model.subscriptions)
         for group in (self.sources, self.triggers):
             for key, owner in group.items():
                 if key.namespace == namespace:
-                    yield from ((self._inherited(one, owner), owner.functions[one.key]) for one in owner.subscriptions)
+                    for one in owner.subscriptions:
+                        yield self._inherited(one, owner), owner.functions.get(one.key)
 
     def _inherited(self, subscription: Subscription, owner: SourceModel | TriggerModel) -> Subscription:
         """*subscription* with its function's delivery where it declares none."""
-        function = self.functions.get(owner.functions[subscription.key])
+        key = owner.functions.get(subscription.key)
+        function = self.functions.get(key) if key is not None else None
         if subscription.key not in owner.inherit or function is None:
             return subscription
         return msgspec.structs.replace(subscription, delivery=function.delivery)

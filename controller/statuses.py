@@ -35,7 +35,8 @@ def all_of(world: World, models: Models, deployments: Mapping[Key, Deployment]) 
     found: dict[Key, tuple[Subscription, ...]] = {}
     for namespace in models.namespaces:
         for subscription, function in models.subscriptions(namespace):
-            found[function] = (*found.get(function, ()), subscription)
+            if function is not None:
+                found[function] = (*found.get(function, ()), subscription)
     facts = Facts(
         world=world,
         models=models,

@@ -7,7 +7,10 @@ import random
 import msgspec
 
 from api.meta import Key, RevisionKey
-from api.model import Backend, Bus, Match, Route, Source, Subscription
+from api.model import Backend, Bus, Match, Route, Source, Subscription, UriSink
+from controller.plan import describe
+from controller.readers.model import TriggerModel
+from controller.reading import Models
 from controller.snapshot import delivered, resolves, routed, snapshot
 
 BUS = Key("default", "default")
@@ -52,3 +55,11 @@ def test_a_route_loses_the_hosts_of_others_and_sorts_the_rest() -> None:
 
 def test_events_go_to_weights_only() -> None:
     assert delivered(subscription("a"), BACKENDS).backends == ()
+
+
+def test_a_subscription_with_a_sink_belongs_to_no_function() -> None:
+    sunk = msgspec.structs.replace(subscription("a"), sink=UriSink(url="http://localhost/"))
+    models = Models(triggers={Key("default", "t"): TriggerModel(subscriptions=(sunk,))})
+
+    assert list(models.subscriptions("default")) == [(sunk, None)]
+    assert describe("default", models, {}).subscriptions == (sunk,)
