@@ -6,12 +6,16 @@ BusError
 │   ├── TooLarge     413
 │   └── Malformed    400: no CloudEvent (in cloudevents.py)
 ├── Unreachable      no connection, or no answer within the deadline
-│   └── NoStream     nothing stores the subject (in publishing.py)
+│   ├── NoStream     nothing stores the subject (in publishing.py)
+│   ├── HostUnknown  the name of the host cannot be resolved
+│   ├── NotABroker   something else listens there
+│   └── SessionTaken another client uses our client id
 ├── ApiError         JetStream refused a call (in jetstream.py)
 ├── Conflict         somebody else changed a cell (in state.py)
 ├── NotYet           a kind of bus that is not built (in connect.py)
 ├── BrokerBinary     the embedded broker's binary is missing or foreign (in embedded.py)
 ├── AuthFailed       the broker refused the credentials
+├── TlsFailed        no TLS connection: certificate, name or protocol do not hold
 ├── Fenced           another owner took over this subscription; stop at once
 ├── LagUnknown       the broker cannot tell; never to be read as zero
 └── DeadLetterRefused  the dead letter store did not accept; the event stays held
@@ -47,10 +51,34 @@ class Unreachable(BusError):
     reason = "Unreachable"
 
 
+class HostUnknown(Unreachable):
+    """The name of the host cannot be resolved."""
+
+    reason = "HostUnknown"
+
+
+class NotABroker(Unreachable):
+    """Something else listens at the address."""
+
+    reason = "NotABroker"
+
+
+class SessionTaken(Unreachable):
+    """Another client connects with our client id."""
+
+    reason = "SessionTaken"
+
+
 class AuthFailed(BusError):
     """The bus refused the credentials."""
 
     reason = "AuthFailed"
+
+
+class TlsFailed(BusError):
+    """The TLS handshake failed."""
+
+    reason = "TLSFailed"
 
 
 class Fenced(BusError):
