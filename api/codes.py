@@ -34,6 +34,8 @@ CODES: Mapping[str, str] = {
     "E126": "A text is too long.",
     "E127": "A field cannot be changed after creation.",
     "E140": "A request asks for something that this release does not do.",
+    "E141": "What was published is no CloudEvent 1.0; the message names the attribute, or the byte where JSON breaks.",
+    "E142": "An event of an outsider claims a type, source or attribute that only the platform sets.",
     "E160": "A file named on the command line is missing or cannot be read.",
     "E161": "There is no such command or option.",
     "E162": "The command line does not hold.",

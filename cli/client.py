@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from api.errors import InvalidInput, NotFound, Problem, Unavailable
 from cli import kinds
-from cli.errors import Failed, NoPlatform, did_you_mean
+from cli.errors import Failed, NoPlatform, Usage, did_you_mean
 from cli.target import Local, Target
 from cli.transport import LocalTransport, Reply, Service, Transport
 
@@ -197,6 +197,6 @@ def refusal(status: int, body: Any) -> Exception:
         return InvalidInput([Problem(**{k: v for k, v in one.items() if k in known}) for one in problems])
     said = body.get("error")
     error: dict[str, Any] = said if isinstance(said, dict) else {"message": str(said or f"HTTP {status}")}
-    kind = {404: NotFound, 503: Unavailable}.get(status, Failed)
+    kind = {400: Usage, 404: NotFound, 503: Unavailable}.get(status, Failed)
     code = error.get("code") or {404: "E194", 503: "E191"}.get(status, "E195")
     return kind(error.get("message") or f"HTTP {status}", code=code, hint=error.get("hint", ""))

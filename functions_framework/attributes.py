@@ -11,9 +11,14 @@ MAX_ATTRIBUTES = 100
 MAX_VALUE = 4096
 """Characters of one attribute: every hop has to carry them as a header."""
 
+RESERVED = "io.evoke."
+"""Types and sources below it say that the platform made the event."""
+OPEN = frozenset({"io.evoke.published"})
+"""The type that ``evoke publish`` gives to what a person publishes."""
+
 _NAME = re.compile(r"[a-z0-9]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_URI = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+")
+_URI = re.compile(r"(?:[\u00a1-\U0010ffffA-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 _MEDIA = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+*-]+\s*(;.*)?")
 
@@ -30,6 +35,16 @@ def problem(attributes: Mapping[str, Any]) -> str | None:
         if wrong:
             return wrong
     return None
+
+
+def spoofed(attributes: Mapping[str, Any]) -> str | None:
+    """Say which attribute claims to come from the platform, or None; asked wherever outsiders publish."""
+    for name in ("type", "source"):
+        value = str(attributes.get(name, ""))
+        if value.lower().startswith(RESERVED) and value not in OPEN:
+            return f"attribute {name} is {value[:60]!r}: only the platform sets names that begin with {RESERVED}"
+    own = next((name for name in attributes if name.startswith("evoke")), None)
+    return f"attribute {own[:40]} is set by the platform only" if own else None
 
 
 def _wrong(name: str, value: Any) -> str | None:

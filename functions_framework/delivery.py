@@ -69,6 +69,8 @@ class Deliveries:
                 found: CloudEvent | list[CloudEvent] = CloudEvent.from_dict(_members.decode(request.body))
             else:
                 found = codec.decode(request.headers, request.body)
+                if b"x-forwarded-for" in headers:  # through a gateway, and so from an outsider
+                    codec.check_origin(found)
         except BadEvent as error:
             return text_reply(error.reason, error.status)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:

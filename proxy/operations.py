@@ -15,12 +15,14 @@ from typing import Any
 
 import msgspec
 
+from api import topics
 from api.errors import EvokeError, InvalidInput, NotFound, Problem, Unavailable
 from api.meta import Key
 from api.model import Snapshot, Subscription
 from eventbus.bus import DeadLetter, EventBus
-from eventbus.cloudevents import Malformed, dedupe_id, heading
+from eventbus.cloudevents import Heading, Malformed, Spoofed, checked, dedupe_id, from_request
 from eventbus.errors import BusError, BusFull, TooLarge
+from functions_framework.codec import MAX_BATCH, carries_event
 from proxy.asgi import Answer, BodyTooLarge, Lines, Reply, Request, Router, json_reply
 from proxy.buses import Buses
 from proxy.sources import Sources
@@ -78,12 +80,10 @@ class OperationsApi:
 
     async def _publish(self, request: Request) -> Answer:
         bus, subject = self._bus(request), request.query.get("subject", "")
-        if not subject:
-            raise _invalid("the subject is missing: publish?subject=NAME")
-        payloads = _payloads(request.body)
-        for payload in payloads:
-            heading(payload)  # all or none: nothing is published if one is no event
-        await asyncio.gather(*(_store(bus, subject, payload) for payload in payloads))
+        _check_subject(subject)
+        payloads = _payloads(request)
+        headings = _checked(payloads)  # all or none: nothing is published if one is no event
+        await asyncio.gather(*(_store(bus, subject, *pair) for pair in zip(payloads, headings, strict=True)))
         return json_reply({"published": len(payloads)})
 
     async def _publish_through(self, request: Request) -> Answer:
@@ -170,19 +170,45 @@ class OperationsApi:
         return iter(found)
 
 
-def _payloads(body: bytes) -> list[bytes]:
-    """The structured events of a publish: one, or a list of them under ``events``."""
+def _check_subject(subject: str) -> None:
+    if subject.startswith(("$", "evoke.")):
+        raise Spoofed(f"subject {subject[:60]} belongs to the platform")
+    wrong = topics.subject(subject) if subject else "the subject is missing: publish?subject=NAME"
+    if wrong:
+        raise InvalidInput([Problem(code="E122", path="subject", message=wrong)])
+
+
+def _payloads(request: Request) -> list[bytes]:
+    """The structured events of a publish: CloudEvents over HTTP in any mode, one as JSON, a list under ``events``."""
+    headers = list(request.headers.items())
+    if carries_event(headers):
+        return from_request(headers, request.body)
     try:
-        read = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-        if "specversion" in read:
-            return [body]
-        return [bytes(event) for event in msgspec.json.decode(body, type=Events).events]
-    except msgspec.DecodeError as error:
-        raise _invalid(f'send one structured CloudEvent or {{"events": [...]}}: {error}') from error
+        read = msgspec.json.decode(request.body, type=dict[str, msgspec.Raw])
+        if "events" not in read:
+            return [request.body]
+        events = msgspec.json.decode(request.body, type=Events).events
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return [request.body]  # checking it says what is wrong, and at which byte
+    if len(events) > MAX_BATCH:
+        raise Malformed(f"batch of {len(events)} events; at most {MAX_BATCH}", status=413)
+    return [bytes(event) for event in events]
 
 
-async def _store(bus: EventBus, subject: str, payload: bytes) -> None:
-    read = heading(payload)
+def _checked(payloads: list[bytes]) -> list[Heading]:
+    """What each event says of itself; raises Malformed or Spoofed for the first that may not be published."""
+    found = []
+    for index, payload in enumerate(payloads):
+        try:
+            found.append(checked(payload, outsider=True))
+        except (Malformed, Spoofed) as error:
+            if len(payloads) > 1:
+                error.message = f"index {index}: {error.message}"
+            raise
+    return found
+
+
+async def _store(bus: EventBus, subject: str, payload: bytes, read: Heading) -> None:
     await bus.publish(subject, payload, dedupe=dedupe_id(read.source, read.id))
 
 
@@ -254,7 +280,7 @@ STATUS: Mapping[type[EvokeError], int] = {
     NotFound: 404,
     BodyTooLarge: 413,
     TooLarge: 413,
-    Malformed: 422,
+    Spoofed: 403,
     BusFull: 507,
     Unavailable: 503,
     BusError: 503,
@@ -266,5 +292,6 @@ STATUS: Mapping[type[EvokeError], int] = {
 def _refuse(error: EvokeError) -> Reply:
     if isinstance(error, InvalidInput):
         return json_reply({"problems": error.problems}, 422)
-    status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 400)
+    known = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 400)
+    status = error.status if isinstance(error, Malformed) else known
     return json_reply({"error": {"code": error.code, "message": error.message, "hint": error.hint}}, status)
