@@ -1,11 +1,14 @@
 # Each verb does all the set-up that it needs; see README.md.
 PYTHON ?= python3
 BIN := .venv/bin
+SEED ?= 20261121
+MINUTES ?= 20
+EVENTS ?= 1000000
 
-.PHONY: help install check fix test demo docs clean
+.PHONY: help install check fix test test-brokers test-faults soak demo docs clean
 
 help: ## list the verbs
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 install: .venv/installed ## the tool and its development tools, in .venv
 
@@ -24,8 +27,22 @@ fix: install ## format, mend what can be mended, write the generated files
 	$(BIN)/ruff format .
 	$(BIN)/python scripts/generate.py
 
-test: check ## everything above and all tests
-	$(BIN)/pytest
+test: check ## the checks, and every test that needs no broker and no platform
+	$(BIN)/pytest -m "not broker and not platform"
+
+test-brokers: install ## tests on real brokers: buses, sources, deliveries
+	@scripts/ci-packages || echo "components that are missing cost their tests; see above"
+	@scripts/kafka-jars > /dev/null || echo "without Kafka its tests are skipped; see above"
+	$(BIN)/pytest -m "broker and not platform"
+
+test-faults: install ## whole platforms: edges, documentation, the ledger under faults
+	@scripts/ci-packages || echo "components that are missing cost their tests; see above"
+	@scripts/kafka-jars > /dev/null || echo "without Kafka its tests are skipped; see above"
+	$(BIN)/pytest -m platform
+
+soak: install ## the ledger under a long seeded fault schedule; SEED= MINUTES= EVENTS= WORLDS=
+	@scripts/kafka-jars > /dev/null
+	$(BIN)/python -m benchmarks.soak --seed $(SEED) --minutes $(MINUTES) --events $(EVENTS) $(if $(WORLDS),--worlds $(WORLDS))
 
 demo: install ## fifty vehicles, real MQTT, three functions, from 0 to N and back; KEEP=1 leaves it running
 	@$(BIN)/python scripts/demo.py $(if $(KEEP),--keep)
