@@ -76,6 +76,8 @@ class StreamState(msgspec.Struct):
 class StreamConfig(msgspec.Struct):
     name: str
     max_bytes: int = -1
+    allow_atomic: bool = False
+    """Whether it takes atomic batches; no server before 2.12 answers it."""
 
 
 class StreamInfo(msgspec.Struct):
@@ -95,6 +97,10 @@ class _Got(msgspec.Struct):
     message: Stored
 
 
+class _Raw(msgspec.Struct):
+    config: dict[str, Any]
+
+
 class _Names(msgspec.Struct):
     streams: list[str] | None = None
 
@@ -102,8 +108,8 @@ class _Names(msgspec.Struct):
 class JetStream:
     """Typed calls; every one raises ApiError or Unreachable."""
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
+    def __init__(self, connection: Connection, replicas: int = 1) -> None:
+        self.connection, self._replicas = connection, replicas
 
     async def call(self, verb: str, body: Mapping[str, Any] | None = None) -> bytes:
         """Request ``$JS.API.<verb>``, answer the reply's JSON."""
@@ -115,12 +121,19 @@ class JetStream:
 
     async def ensure_stream(self, config: Mapping[str, Any]) -> StreamInfo:
         """Create the stream, or take it as it is when it exists with other settings."""
+        wanted = {**config, "num_replicas": self._replicas}
         try:
-            return msgspec.json.decode(await self.call(f"STREAM.CREATE.{config['name']}", config), type=StreamInfo)
+            return msgspec.json.decode(await self.call(f"STREAM.CREATE.{config['name']}", wanted), type=StreamInfo)
         except ApiError as error:
             if error.number != NAME_IN_USE:
                 raise
             return await self.stream_info(config["name"])
+
+    async def allow_batches(self, stream: str) -> StreamInfo:
+        """Let a stream of an older release take atomic batches; the answer tells whether it does."""
+        found = msgspec.json.decode(await self.call(f"STREAM.INFO.{stream}"), type=_Raw)
+        changed = {**found.config, "allow_atomic": True}
+        return msgspec.json.decode(await self.call(f"STREAM.UPDATE.{stream}", changed), type=StreamInfo)
 
     async def stream_info(self, stream: str, subjects: str = "") -> StreamInfo:
         """State of a stream; with *subjects* also the matching ones with their message counts."""

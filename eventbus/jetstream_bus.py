@@ -15,7 +15,7 @@ from eventbus.bus import DeadLetter, Deliver, Incoming, Lost
 from eventbus.cells import Cells
 from eventbus.errors import BusError, BusFull, LagUnknown, Refused, TooLarge, Unreachable
 from eventbus.intake import JetStreamIntake
-from eventbus.jetstream import NANOSECONDS, NO_STREAM, Ack, ApiError, JetStream
+from eventbus.jetstream import NANOSECONDS, NO_STREAM, Ack, ApiError, JetStream, StreamInfo
 from eventbus.letters import Letters
 from eventbus.nats import Connection
 from eventbus.ownership import Membership, Records
@@ -44,14 +44,15 @@ TOO_LARGE = 10054
 class _Topic:
     """One topic's stream, with what we know about its size."""
 
-    def __init__(self, names: topics.Topic, max_bytes: int, used: int) -> None:
+    def __init__(self, names: topics.Topic, max_bytes: int, used: int, *, grouped: bool) -> None:
         self.names, self.max_bytes, self.used = names, max_bytes, used
+        self.grouped = names.stream if grouped else ""
         self.read_at = time.monotonic()
         self.reading: asyncio.Task[None] | None = None
 
 
 class JetStreamBus:
-    """See eventbus.bus.EventBus. Options: url, user, password, token, maxBytes and retain (per topic)."""
+    """See eventbus.bus.EventBus. Options: url, user, password, token, maxBytes and retain (per topic), durability."""
 
     kind = "nats"
 
@@ -67,7 +68,9 @@ class JetStreamBus:
         )
         self._max_bytes = int(options.get("maxBytes", MAX_BYTES))
         self._retain = int(options.get("retain", RETAIN))
-        self._js = JetStream(self._connection)
+        self._group = options.get("durability") == "sync"
+        """The broker syncs every message: publishes that overlap share one fsync."""
+        self._js = JetStream(self._connection, int(options.get("replicas", 1)))
         self._publisher = Publisher(self._connection, deadline)
         self._records = Records(self._js)
         self._letters = Letters(self._js, bus.key)
@@ -119,10 +122,20 @@ class JetStreamBus:
                     "duplicate_window": DEDUPE_WINDOW * NANOSECONDS,
                     "max_consumers": 100_000,
                     "allow_direct": True,
+                    "allow_atomic": True,
                 })  # fmt: skip
+                if self._group and not info.config.allow_atomic:
+                    info = await self._allow_batches(names.stream, info)
                 limit = info.config.max_bytes if info.config.max_bytes > 0 else 1 << 62
-                self._topics[subject] = _Topic(names, limit, info.state.bytes)
+                grouped = self._group and info.config.allow_atomic
+                self._topics[subject] = _Topic(names, limit, info.state.bytes, grouped=grouped)
             return self._topics[subject]
+
+    async def _allow_batches(self, stream: str, known: StreamInfo) -> StreamInfo:
+        try:
+            return await self._js.allow_batches(stream)
+        except ApiError:
+            return known  # publishes go singly
 
     async def publish(
         self, subject: str, payload: bytes, *, key: str = "", dedupe: str = "", output: bool = False
@@ -139,11 +152,11 @@ class JetStreamBus:
         where = topic.names.event(key or read.partitionkey or read.id, read.type, read.source)
         headers = {MESSAGE_ID: dedupe} if dedupe else None
         try:
-            ack = await self._publisher.publish(where, payload, headers)
+            ack = await self._publisher.publish(where, payload, headers, grouped=topic.grouped)
         except NoStream:
             self._topics.pop(subject, None)  # deleted behind our back, or the broker is just starting
             topic = await self._topic(subject)
-            ack = await self._publisher.publish(where, payload, headers)
+            ack = await self._publisher.publish(where, payload, headers, grouped=topic.grouped)
         topic.used += len(payload)
         if ack.error is not None:
             raise _refusal(ack, subject)
