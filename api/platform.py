@@ -14,6 +14,7 @@ import socket
 import tempfile
 from contextlib import closing
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -21,6 +22,9 @@ from api.meta import Key
 
 FILE = "platform.json"
 LOOPBACK = "127.0.0.1"
+Durability: TypeAlias = Literal["sync", "os"]
+"""When an acknowledged event is on the disk of the embedded broker: ``sync`` before it is acknowledged, ``os`` within two
+minutes. Neither loses it to a killed process, only ``os`` to power loss or a crash of the machine."""
 PREFERRED = {"http": 8080, "mqtt": 1883, "nats": 4222, "dapr": 3500}
 
 
@@ -35,6 +39,8 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
     nats_password: str
     key: str
     """Hex of the 32 bytes that sign function tokens."""
+    durability: Durability = "sync"
+    """Of this start; it is not kept for the next."""
     project: str = ""
     """Value of the label ``evoke.dev/project`` on what `evoke up` applied last; empty: nothing yet."""
 
@@ -67,7 +73,7 @@ def save(state: Path, platform: Platform) -> None:
     Path(name).replace(state / FILE)
 
 
-def choose(known: Platform | None, *, http_port: int | None = None) -> Platform:
+def choose(known: Platform | None, *, http_port: int | None = None, durability: Durability = "sync") -> Platform:
     """Addresses for the next start: those of *known* while they are free, else the preferred ones, else any.
 
     *http_port* is the user's own wish and is taken as it stands; the listener itself reports when it is in use.
@@ -81,8 +87,14 @@ def choose(known: Platform | None, *, http_port: int | None = None) -> Platform:
         taken.add(port)
         chosen[name] = f"{LOOPBACK}:{port}"
     if known:
-        return msgspec.structs.replace(known, **chosen)
-    return Platform(**chosen, nats_user="evoke", nats_password=secrets.token_hex(16), key=secrets.token_hex(32))
+        return msgspec.structs.replace(known, **chosen, durability=durability)
+    return Platform(
+        **chosen,
+        nats_user="evoke",
+        nats_password=secrets.token_hex(16),
+        key=secrets.token_hex(32),
+        durability=durability,
+    )
 
 
 def free(port: int) -> bool:

@@ -17,10 +17,9 @@ import sys
 from datetime import timedelta
 from importlib.metadata import distribution
 from pathlib import Path
-from typing import Literal
-
 import msgspec
 
+from api.platform import Durability
 from eventbus.errors import AuthFailed, BusError, Unreachable
 
 VERSION = "2.15.1"
@@ -59,8 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     mqtt: str
     user: str
     password: str
-    durability: Literal["sync", "os"] = "sync"
-    """``sync``: every acknowledged event is on disk; ``os``: within two minutes (survives kill -9, not power loss)."""
+    durability: Durability = "sync"
     name: str = "evoke"
 
 

@@ -68,6 +68,7 @@ class JetStreamBus:
         )
         self._max_bytes = int(options.get("maxBytes", MAX_BYTES))
         self._retain = int(options.get("retain", RETAIN))
+        self._lazy = options.get("durability") == "os"
         self._group = options.get("durability") == "sync"
         """The broker syncs every message: publishes that overlap share one fsync."""
         self._js = JetStream(self._connection, int(options.get("replicas", 1)))
@@ -85,7 +86,7 @@ class JetStreamBus:
         await self._records.ensure()
         await self._letters.ensure()
         await self._publisher.start()
-        return f"nats {version}, on disk"
+        return f"nats {version}, on disk within two minutes" if self._lazy else f"nats {version}, on disk"
 
     def _ended(self, _reason: str) -> None:
         if self._revival is None:

@@ -37,6 +37,7 @@ def embedded(bus: Bus, platform: Platform | None) -> Bus:
         "url": f"nats://{platform.nats}",
         "user": platform.nats_user,
         "password": platform.nats_password,
+        "durability": platform.durability,
     }
     return msgspec.structs.replace(bus, options={**bus.options, **options})
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from api import platform
 from cli import documents, project, readiness, start, target, wording
 from cli.client import Client
 from cli.commands.apply import names, report_warnings
@@ -44,6 +45,14 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter per option
     no_prune: Annotated[bool, typer.Option("--no-prune", help="Keep resources whose YAML is gone.")] = False,
     port: Annotated[int | None, typer.Option("--port", min=1, max=65535, metavar="N", help="HTTP port.")] = None,
     proxies: Annotated[int, typer.Option("--proxies", min=0, metavar="N", help="More processes that deliver.")] = 0,
+    durability: Annotated[
+        platform.Durability,
+        typer.Option(
+            "--durability",
+            help="sync: an event is on disk before it is acknowledged, and no power cut loses it. "
+            "os: on disk within two minutes; faster, and a power cut loses what came since.",
+        ),
+    ] = "sync",
     bus: Annotated[str, typer.Option("--bus", metavar="URL", help="Another broker as the default bus.")] = "",
     state: Annotated[Path | None, typer.Option("--state", metavar="DIR", help="Where data lives [DIR/.evoke].")] = None,
 ) -> None:
@@ -65,6 +74,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter per option
     documents.load_project(folder, namespace=session.namespace, talk=None if session.out.quiet else sys.stderr)
     options = [f"--port={port}"] if port else []
     options += [f"--proxies={proxies}"] if proxies else []
+    options += [f"--durability={durability}"] if durability != "sync" else []
     options += ["--no-watch"] if no_watch else []
     supervisor = start.Supervisor(place, options, dies_with_us=not detach)
     stays = False

@@ -11,6 +11,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
@@ -43,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Port of the gateway; None: the last one, else 8080, else any."""
     proxies: int = 0
     """Processes that only deliver, beside the first plane."""
+    durability: platform.Durability = "sync"
     watch: bool = True
     """Whether source folders are polled for changes."""
 
@@ -53,7 +55,7 @@ def children(settings: Settings) -> list[Child]:
     if settings.port is not None and not platform.free(settings.port):
         raise PortTaken(settings.port)
     _rotate(paths)
-    here = platform.choose(platform.load(paths.state), http_port=settings.port)
+    here = platform.choose(platform.load(paths.state), http_port=settings.port, durability=settings.durability)
     platform.save(paths.state, here)
     config = paths.state / "nats.conf"
     embedded.write_config(config, broker(paths, here))
@@ -92,6 +94,7 @@ def broker(paths: Paths, here: platform.Platform) -> embedded.Settings:
         mqtt=here.mqtt,
         user=here.nats_user,
         password=here.nats_password,
+        durability=here.durability,
     )
 
 
@@ -109,6 +112,7 @@ def main() -> int:
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--port", type=int)
     parser.add_argument("--proxies", type=int, default=0)
+    parser.add_argument("--durability", choices=get_args(platform.Durability), default="sync")
     parser.add_argument("--no-watch", dest="watch", action="store_false")
     try:
         found = children(Settings(**vars(parser.parse_args())))

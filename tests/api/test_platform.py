@@ -20,6 +20,13 @@ def test_ports_differ_and_are_kept(tmp_path):
     assert stat.S_IMODE((tmp_path / "platform.json").stat().st_mode) == 0o600
 
 
+def test_durability_is_of_one_start():
+    first = platform.choose(None, durability="os")
+
+    assert first.durability == "os"
+    assert platform.choose(first).durability == "sync"
+
+
 def test_a_taken_port_is_replaced():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
