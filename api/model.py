@@ -208,7 +208,7 @@ class Join(msgspec.Struct, frozen=True, kw_only=True):
     """Events of several inputs that find each other within a window; what they make is published on *subject*."""
 
     key: Key
-    """Name is ``<trigger>.<number of the subscriber>``."""
+    """Name is ``<trigger>.<first receiver of the subscriber>``."""
     bus: Key
     condition: str
     """Boolean over the names of the inputs: ``a && (b || !c)``."""

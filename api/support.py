@@ -54,7 +54,6 @@ _TLS = later("TLS to brokers comes with a later release")
 _KAFKA = later("Kafka comes with a later release; use nats")
 _UPSTREAM_UNUSED = refused("upstream declares it and never reads it")
 _LOG_LEVEL = refused("the platform has one log level; function logs are not touched by it")
-_URI = later("delivery to addresses comes with a later release; name a Function in ref")
 
 _FUNCTION: Mapping[str, Support] = {
     "workloadRuntime": BOTH,
@@ -156,7 +155,7 @@ _SOURCE: Mapping[str, Support] = {
     "nats": later("NATS sources come with a later release"),
     "http": later("webhooks come with a later release"),
     "sink.ref": BOTH,
-    "sink.uri": _URI,
+    "sink.uri": BOTH,
     "build": _UPSTREAM_UNUSED,
     "logLevel": _LOG_LEVEL,
 }
@@ -167,11 +166,11 @@ _TRIGGER: Mapping[str, Support] = {
     "subscribers[].condition": BOTH,
     "subscribers[].filter": BOTH,
     "subscribers[].filter.sql": later("use expression"),
-    "subscribers[].correlation": later("correlation of inputs comes with a later release"),
+    "subscribers[].correlation": BOTH,
     "subscribers[].sink.ref": BOTH,
-    "subscribers[].sink.uri": _URI,
-    "subscribers[].deadLetterSink": later("use deadLetterTopic, or `evoke dead-letters`"),
-    "subscribers[].topic": later("publishing on without a function comes with a later release"),
+    "subscribers[].sink.uri": BOTH,
+    "subscribers[].deadLetterSink": BOTH,
+    "subscribers[].topic": BOTH,
     "subscribers[].deadLetterTopic": BOTH,
     "subscribers[].delivery": BOTH,
     "logLevel": _LOG_LEVEL,

@@ -58,6 +58,7 @@ def describe(namespace: str, models: Models, deployments: Mapping[Key, Deploymen
             if snapshot.resolves(one.bus, models.buses)
         ],
         sources=[one for one in models.events(namespace) if snapshot.resolves(one.bus, models.buses)],
+        joins=[one for one in models.joins(namespace) if snapshot.resolves(one.bus, models.buses)],
         buses=[bus for key, bus in models.buses.items() if key.namespace == namespace],
         components=[component for one in here for component in one.model.components],
     )

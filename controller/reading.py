@@ -11,10 +11,11 @@ import msgspec
 from api.actions import Resource
 from api.errors import InvalidInput, Problem
 from api.meta import Key
-from api.model import Bus, Source, Subscription
-from controller.readers.events import read_bus, read_source, read_trigger
+from api.model import Bus, Join, Source, Subscription
+from controller.readers.events import read_bus, read_source
 from controller.readers.function import read_function
 from controller.readers.model import FunctionModel, Scope, SourceModel, TriggerModel
+from controller.readers.triggers import read_trigger
 from controller.snapshot import DEFAULT_BUS
 
 Read = TypeVar("Read")
@@ -51,7 +52,14 @@ class Models(msgspec.Struct, kw_only=True):
         function = self.functions.get(key) if key is not None else None
         if subscription.key not in owner.inherit or function is None:
             return subscription
-        return msgspec.structs.replace(subscription, delivery=function.delivery)
+        dead_letter = subscription.delivery.dead_letter or function.delivery.dead_letter
+        delivery = msgspec.structs.replace(function.delivery, dead_letter=dead_letter)
+        return msgspec.structs.replace(subscription, delivery=delivery)
+
+    def joins(self, namespace: str) -> Iterable[Join]:
+        for key, model in self.triggers.items():
+            if key.namespace == namespace:
+                yield from model.joins
 
     def events(self, namespace: str) -> Iterable[Source]:
         for key, model in self.sources.items():

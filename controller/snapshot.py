@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 import msgspec
 
 from api.meta import Key
-from api.model import Backend, Bus, Component, Route, Snapshot, Source, Subscription, digest
+from api.model import Backend, Bus, Component, Join, Route, Snapshot, Source, Subscription, digest
 
 DEFAULT_BUS = "default"
 
@@ -23,6 +23,7 @@ def snapshot(
     routes: Iterable[Route] = (),
     subscriptions: Iterable[Subscription] = (),
     sources: Iterable[Source] = (),
+    joins: Iterable[Join] = (),
     buses: Iterable[Bus] = (),
     components: Iterable[Component] = (),
 ) -> Snapshot:
@@ -34,6 +35,7 @@ def snapshot(
         routes=tuple(sorted(routes, key=_key)),
         subscriptions=tuple(sorted(subscriptions, key=_key)),
         sources=tuple(sorted(sources, key=_key)),
+        joins=tuple(sorted(joins, key=_key)),
         buses=tuple(known[key] for key in sorted(known)),
         components=tuple(sorted(components, key=_key)),
     )
@@ -58,5 +60,5 @@ def resolves(bus: Key, buses: Collection[Key]) -> bool:
     return bus.name == DEFAULT_BUS or bus in buses
 
 
-def _key(item: Route | Subscription | Source | Component) -> Key:
+def _key(item: Route | Subscription | Source | Join | Component) -> Key:
     return item.key

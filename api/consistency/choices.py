@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from api import addresses
 from api.kinds.fields import Sink
 from api.structure import Fault
 from api.tree import Path
@@ -54,8 +55,8 @@ def sink(target: Sink | None, own: str, path: Path, *, complete: bool) -> Iterat
         yield from same_namespace(target.ref.namespace, own, (*path, "ref"))
         if target.ref.kind not in {"Function", "Service"}:
             yield Fault("E115", (*path, "ref", "kind"), f"`{target.ref.kind[:80]}` cannot be a sink: use Function")
-    if target.uri is not None and not target.uri.startswith(("http://", "https://")):
-        yield Fault("E113", (*path, "uri"), "a sink's address begins with http:// or https://")
+    if target.uri is not None and (defect := addresses.defect(target.uri)):
+        yield Fault("E113", (*path, "uri"), defect)
 
 
 def _given(struct: Any, fields: Sequence[str]) -> list[str]:

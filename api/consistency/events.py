@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 
+from api import durations
 from api.consistency import choices
 from api.kinds.buses import EventBusSpec
 from api.kinds.events import EventFilter, Subscriber, TriggerSpec
@@ -15,6 +17,7 @@ from api.tree import Path
 
 SOURCE_KINDS = ("kafka", "redis", "cron", "mqtt", "nats", "http")
 DIALECTS = ("exact", "prefix", "suffix", "all", "any", "not", "sql", "expression")
+LONGEST_WINDOW = timedelta(hours=24)
 _INPUT = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}", re.ASCII)
 _RESERVED = {"event", "data", "true", "false", "null", "in", "has", "size"}
 
@@ -58,6 +61,9 @@ def _subscriber(subscriber: Subscriber, namespace: str, path: Path, complete: bo
     yield from choices.sink(subscriber.dead_letter_sink, namespace, (*path, "deadLetterSink"), complete=complete)
     if subscriber.filter is not None:
         yield from _filter(subscriber.filter, (*path, "filter"), complete)
+    correlation = subscriber.correlation
+    if correlation is not None and not timedelta() < durations.parse(correlation.window) <= LONGEST_WINDOW:
+        yield Fault("E113", (*path, "correlation", "window"), "a window is longer than 0s and at most 24h")
     delivery = subscriber.delivery
     if delivery is not None and delivery.dead_letter and subscriber.dead_letter_topic:
         yield Fault("E118", path, "only one of `deadLetterTopic`, `delivery.deadLetter` may be set")

@@ -52,25 +52,26 @@ class Correlation(Wire, frozen=True, kw_only=True):
     """How events of several inputs find each other."""
 
     window: Duration = "60s"
-    """How long an event waits for the others."""
+    """How long an event waits for the others, at most 24h."""
     key: str | None = None
-    """Attribute or ``data`` path whose value they share; empty: any event with any other."""
+    """Attribute or ``data`` path whose value they share, such as ``data.vehicle``; empty: any event with any other."""
 
 
 class Subscriber(Wire, frozen=True, kw_only=True):
     """Who gets which events."""
 
     condition: Condition | None = None
-    """Input names with ``||``, or a condition over attributes and data such as ``event.data.battery < 20``; empty:
-    every event of every input."""
+    """Input names with ``||``, ``&&`` and ``!``, or a condition over attributes and data such as
+    ``event.data.battery < 20``; empty: every event of every input."""
     filter: EventFilter | None = None
     """CloudEvents filter; must hold beside the condition."""
     correlation: Correlation | None = None
-    """For conditions with ``&&`` over inputs."""
+    """For conditions over several inputs at once, such as ``a && b``: then one event whose data holds them all is
+    sent. Without it, as upstream, the window is 60s and the newest event is sent as it is."""
     sink: Sink | None = None
-    """Function that gets the events."""
+    """Function or address that gets the events."""
     dead_letter_sink: Sink | None = None
-    """Function that gets what failed for good."""
+    """Function or address that gets what failed for good."""
     topic: Subject | None = None
     """Subject of the bus on which matching events are published."""
     dead_letter_topic: Subject | None = None
@@ -80,7 +81,7 @@ class Subscriber(Wire, frozen=True, kw_only=True):
 
 
 class TriggerSpec(Wire, frozen=True, kw_only=True):
-    """A filtered subscription: EventBus to Function."""
+    """A filtered subscription: EventBus to functions, addresses and topics."""
 
     event_bus: Name = "default"
     """Name of the EventBus."""

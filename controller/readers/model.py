@@ -13,7 +13,7 @@ from api.conditions import REASONS
 from api.delivery import DeliveryPolicy
 from api.errors import Problem
 from api.meta import Key
-from api.model import Build, Component, Route, Source, Subscription, Workload
+from api.model import Build, Component, Join, Route, Source, Subscription, Workload
 from api.scaling import ScalePolicy
 
 
@@ -68,7 +68,7 @@ class SourceModel(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[Source, ...] = ()
     subscriptions: tuple[Subscription, ...] = ()
     functions: dict[Key, Key] = {}
-    """Subscription -> the function that gets its events."""
+    """Subscription -> the function that gets its events; the others have a sink."""
     inherit: frozenset[Key] = frozenset()
     """Subscriptions that declare no delivery: they take that of their function."""
     notes: tuple[Problem, ...] = ()
@@ -76,13 +76,14 @@ class SourceModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TriggerModel(msgspec.Struct, frozen=True, kw_only=True):
-    """One Trigger: a subscription per subscriber and input."""
+    """One Trigger: a subscription per subscriber, receiver and input."""
 
     subscriptions: tuple[Subscription, ...] = ()
+    joins: tuple[Join, ...] = ()
     functions: dict[Key, Key] = {}
-    """Subscription -> the function that gets its events."""
+    """Subscription -> the function that gets its events; the others have a sink."""
     inherit: frozenset[Key] = frozenset()
-    """Subscriptions that declare no delivery: they take that of their function."""
+    """Subscriptions that declare no delivery: they take that of their function, but for the dead letter subject."""
     notes: tuple[Problem, ...] = ()
     problems: tuple[Problem, ...] = ()
 

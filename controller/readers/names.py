@@ -42,12 +42,41 @@ def invocations(function: Key) -> Key:
     return Key(function.namespace, f"async.{function.name}")
 
 
-def sunk(source: Key, event: str, function: str) -> Key:
+def sunk(source: Key, event: str, receiver: str) -> Key:
     """Subscription of an EventSource's sink."""
-    return Key(source.namespace, f"source.{source.name}.{event}.{function}")
+    return Key(source.namespace, f"source.{source.name}.{event}.{receiver}")
 
 
-def triggered(trigger: Key, function: str, given: str, nth: int) -> Key:
-    """Subscription of a Trigger's subscriber and input; *nth* counts those with the same function, from 0."""
-    again = f".{nth + 1}" if nth else ""
-    return Key(trigger.namespace, f"trigger.{trigger.name}.{function}.{given}{again}")
+def triggered(trigger: Key, receiver: str, given: str, nth: int) -> Key:
+    """Subscription of a Trigger's subscriber and input; *nth* counts those with the same receiver, from 0."""
+    return Key(trigger.namespace, f"trigger.{trigger.name}.{receiver}.{given}{again(nth)}")
+
+
+def again(nth: int) -> str:
+    """What tells the second and further ones of a name apart; *nth* counts from 0."""
+    return f".{nth + 1}" if nth else ""
+
+
+def address(url: str) -> str:
+    """Receiver that is an address; its text, which may hold a token, stays out of names."""
+    return f"uri-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+
+
+def join(trigger: Key, subscriber: str) -> Key:
+    """Join of a Trigger's *subscriber*, which is named by its first receiver."""
+    return Key(trigger.namespace, f"{trigger.name}.{subscriber}")
+
+
+def joined_subject(trigger: Key, subscriber: str) -> str:
+    """Where a Join puts what it made."""
+    return f"evoke.joined.{trigger.namespace}.{trigger.name}.{subscriber}"
+
+
+def dead_subject(trigger: Key, subscriber: str) -> str:
+    """Where the dead letters of a Trigger's subscriber wait for its deadLetterSink."""
+    return f"evoke.dead.{trigger.namespace}.{trigger.name}.{subscriber}"
+
+
+def part(trigger: Key, kind: str, subscriber: str, name: str) -> Key:
+    """Subscription inside a subscriber: *kind* is ``join``, ``joined`` or ``dead``, *name* an input or receiver."""
+    return Key(trigger.namespace, f"{kind}.{trigger.name}.{subscriber}.{name}")

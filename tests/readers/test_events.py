@@ -11,9 +11,10 @@ import pytest
 from api.documents import read
 from api.meta import Key, SecretKeyRef
 from api.model import Bus
-from controller.readers.events import read_bus, read_source, read_trigger
+from controller.readers.events import read_bus, read_source
 from controller.readers.function import read_function
 from controller.readers.model import accepted_reason
+from controller.readers.triggers import read_trigger
 from tests.readers.worlds import BUS, SCOPE, resource, resource_of, source, trigger
 
 INPUTS = """\
@@ -111,8 +112,6 @@ def test_schedules(schedule: str, options: dict[str, str]) -> None:
         "redis: {e: {redisHost: 'r:6379'}}",
         "nats: {e: {subject: a.b}}",
         "http: {e: {}}",
-        "mqtt: {e: {topic: t}}\nsink: {uri: 'http://x'}",
-        "mqtt: {e: {topic: t}}\nsink: {ref: {kind: Service, name: s}}",
     ],
 )
 def test_sources_that_do_not_run_say_so(text: str) -> None:
@@ -185,12 +184,16 @@ def test_delivery_of_a_subscriber() -> None:
 
 
 REFUSED = {
-    "correlation": ("condition: 'readings && alarms'", "NotYet", "condition"),
-    "negation": ("condition: '!readings'", "NotYet", "condition"),
+    "two of an input": ("condition: 'readings && alarms || readings.data.x < 2'", "Invalid", "condition"),
+    "of no input": ("condition: 'readings && alarms && data.x < 2'", "Invalid", "condition"),
+    "comparison of inputs": ("condition: 'readings.data.x == alarms.data.x'", "Invalid", "condition"),
+    "never": ("condition: '!readings && !alarms'", "Invalid", "condition"),
+    "needless correlation": ("correlation: {window: 5s}, condition: 'readings || alarms'", "Invalid", "correlation"),
+    "no path": ("correlation: {key: 'vehicle..id'}, condition: 'readings && alarms'", "Invalid", "correlation.key"),
     "syntax": ("condition: 'data.x <'", "Invalid", "condition"),
     "unknown name": ("condition: 'reading'", "Invalid", "condition"),
     "regular expression": ("condition: 'data.x.matches(\"(a+)+$\")'", "Invalid", "condition"),
-    "sql": ("filter: {sql: \"type = 'a'\"}", "NotYet", "filter.sql"),
+    "sql": ("filter: {sql: \"type = 'a'\"}", "Invalid", "filter"),
 }
 
 
@@ -202,12 +205,6 @@ def test_subscribers_that_cannot_be_served_say_why(text: str, reason: str, path:
         (reason, f"spec.subscribers[0].{path}")
     }
     assert model.subscriptions == ()
-
-
-def test_publishing_on_without_a_function_is_not_yet() -> None:
-    model = trigger(INPUTS + "subscribers: [{topic: next}]")
-
-    assert [(problem.code, problem.path) for problem in model.problems] == [("NotYet", "spec.subscribers[0].topic")]
 
 
 def test_an_unknown_event_is_named() -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 from api.actions import Resource
 from api.documents import Document, read
-from controller.readers.events import read_source, read_trigger
+from controller.readers.events import read_source
 from controller.readers.function import read_function
 from controller.readers.model import FunctionModel, Scope, SourceModel, TriggerModel
+from controller.readers.triggers import read_trigger
 
 FUNCTION = """\
 apiVersion: core.openfunction.io/v1beta2
