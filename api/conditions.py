@@ -71,9 +71,11 @@ REASONS: Mapping[str, Mapping[str, str]] = {
     },
     "Connected": {
         "Connected": "The other side answered.",
-        "Unreachable": "The other side does not answer.",
+        "Unreachable": "The other side does not answer in time.",
         "AuthFailed": "The other side refused the credentials.",
+        "ConnectionRefused": "Nothing listens at the address.",
         "TLSFailed": "The TLS handshake failed.",
+        "CertificateExpired": "The certificate of the other side is past its date.",
         "HostUnknown": "The name of the other side's host cannot be resolved.",
         "NotABroker": "Something that speaks another protocol listens at the address.",
         "SessionTaken": "Another client connects with the same client id, and each ends the other's connection.",

@@ -7,6 +7,7 @@ BusError
 │   └── Malformed    400: no CloudEvent (in cloudevents.py)
 ├── Unreachable      no connection, or no answer within the deadline
 │   ├── NoStream     nothing stores the subject (in publishing.py)
+│   ├── NothingListens  the connection was refused
 │   ├── HostUnknown  the name of the host cannot be resolved
 │   ├── NotABroker   something else listens there
 │   └── SessionTaken another client uses our client id
@@ -16,6 +17,7 @@ BusError
 ├── BrokerBinary     the embedded broker's binary is missing or foreign (in embedded.py)
 ├── AuthFailed       the broker refused the credentials
 ├── TlsFailed        no TLS connection: certificate, name or protocol do not hold
+│   └── CertificateExpired
 ├── Fenced           another owner took over this subscription; stop at once
 ├── LagUnknown       the broker cannot tell; never to be read as zero
 └── DeadLetterRefused  the dead letter store did not accept; the event stays held
@@ -51,6 +53,12 @@ class Unreachable(BusError):
     reason = "Unreachable"
 
 
+class NothingListens(Unreachable):
+    """The connection was refused."""
+
+    reason = "ConnectionRefused"
+
+
 class HostUnknown(Unreachable):
     """The name of the host cannot be resolved."""
 
@@ -79,6 +87,12 @@ class TlsFailed(BusError):
     """The TLS handshake failed."""
 
     reason = "TLSFailed"
+
+
+class CertificateExpired(TlsFailed):
+    """The broker's certificate is past its date."""
+
+    reason = "CertificateExpired"
 
 
 class Fenced(BusError):
