@@ -41,7 +41,7 @@ class TriggerReading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
     subscription: Key
     revision: RevisionKey
-    """Backend that the next events go to."""
+    """Backend that the next events go to; names no function where they go to a sink, or no revision is ready yet."""
     epoch: int = 0
     floor: int = 0
     lag: int = 0
@@ -153,6 +153,8 @@ class Notice(Frame, frozen=True, kw_only=True):
 
     namespace: str
     function: str
+    """Empty: the events of *trigger* go to a sink."""
+    trigger: str = ""
     kind: Literal["attempt-failed", "dead-letter", "delivered", "activation", "source"]
     message: str
     event_id: str = ""

@@ -10,7 +10,10 @@ from pathlib import Path
 import msgspec
 
 from api.frames import Assign, Close, Config, Endpoints, Readings, Reopen, TriggerReading
-from api.model import Snapshot
+from api.meta import Key
+from api.model import Join, Snapshot
+from eventbus.bus import EventBus
+from eventbus.errors import Unreachable
 from proxy.buses import Buses
 from proxy.closing import Closings
 from proxy.settings import ProxySettings
@@ -77,6 +80,18 @@ class ProxyAgent:
     def readings(self) -> tuple[TriggerReading, ...]:
         """What the owners of this process see now."""
         return tuple(self.subscriptions.readings())
+
+    def bus(self, key: Key) -> EventBus:
+        """The connected bus of that key; raises Unreachable."""
+        found = self.buses.get(key)
+        if found is None:
+            raise Unreachable(f"event bus {key} is not declared")
+        return found
+
+    def join(self, key: Key) -> Join | None:
+        """The join of that key, as its namespace declares it now."""
+        snapshot = self.snapshots.get(key.namespace)
+        return next((one for one in snapshot.joins if one.key == key), None) if snapshot else None
 
     def touch(self) -> None:
         """Something changed that should be known before the next interval."""

@@ -1,4 +1,4 @@
-"""The outflow of one owner: batches from the window to replicas with credit, one task per POST, none per event."""
+"""The outflow of one owner: batches from the window to who takes them, one task per batch, none per event."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 
 from api.frames import Endpoint
 from api.meta import RevisionKey
+from eventbus.bus import EventBus
 from proxy.batching import HandlerTime
 from proxy.hold import Hold
 from proxy.lanes import Entry
 from proxy.outcomes import DOUBTFUL, ENDED, NOT_STARTED, REFUSED, Outcome
-from proxy.post import Poster
+from proxy.receivers import receiver
 from proxy.settle import Settler
 from proxy.suspects import Suspects
 from proxy.window import Window
@@ -29,21 +30,28 @@ BREATH = 0.02
 
 class Outflow:
     def __init__(
-        self, hold: Hold, wiring: Wiring, settler: Settler, fenced: Callable[[str], None], again: Callable[[], None]
+        self,
+        hold: Hold,
+        bus: EventBus,
+        wiring: Wiring,
+        settler: Settler,
+        *,
+        fenced: Callable[[str], None],
+        again: Callable[[], None],
     ) -> None:
-        self._hold, self._wiring, self._settler = hold, wiring, settler
+        self._hold, self._bus, self._wiring, self._settler = hold, bus, wiring, settler
         self._fenced = fenced
         self._again = again
         """Looks for something to start."""
         self._rest_until = 0.0
-        self._poster = Poster(wiring.http, hold.subscription, hold.intake.epoch)
+        self._receiver = receiver(hold.subscription, hold.intake.epoch, wiring, bus)
         self._suspects = Suspects(wiring)
         self.times: dict[RevisionKey, HandlerTime] = {}
         self.posts: set[asyncio.Task[None]] = set()
 
     def change(self) -> None:
         """The subscription was edited."""
-        self._poster = Poster(self._wiring.http, self._hold.subscription, self._hold.intake.epoch)
+        self._receiver = receiver(self._hold.subscription, self._hold.intake.epoch, self._wiring, self._bus)
 
     def turn(self, events: int, size: int) -> tuple[int, int]:
         """Start up to about *events* and *size* bytes; answers what was started."""
@@ -112,7 +120,7 @@ class Outflow:
         endpoint = lease.endpoint
         in_flight = wiring.table.in_flight(endpoint.replica)
         try:
-            outcomes = await self._poster.post(endpoint, batch, wiring.wall())
+            outcomes = await self._receiver.post(endpoint, batch, wiring.wall())
         except Exception as error:  # a defect of ours: it must not leave the batch in flight for ever
             log.exception("delivery of %s", self._hold.subscription.key)
             outcomes = [Outcome("failed", repr(error))] * len(batch)

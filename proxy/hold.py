@@ -13,6 +13,7 @@ from eventbus.bus import Attempt, Intake
 from proxy.breaker import Breaker
 from proxy.lanes import Route
 from proxy.meter import Meter
+from proxy.receiver import backends_of
 from proxy.window import CAPACITY, Window
 from triggers import filters
 
@@ -76,7 +77,7 @@ class Hold:
                 floor=progress.floors.get(share, 0),
                 done=progress.done.get(share, ()),
                 attempts=attempts,
-                route=route_over(self.subscription.backends),
+                route=route_over(self.backends),
                 capacity=min(self.subscription.in_flight, CAPACITY),
                 keyed=self.subscription.delivery.ordering == "key",
             )
@@ -90,17 +91,22 @@ class Hold:
         """The resource was edited, not moved to another subject or group; a new revision gets its chance at once."""
         if (subscription.filter, subscription.condition) != (self.subscription.filter, self.subscription.condition):
             self.predicate = filters.compile(subscription.filter, subscription.condition)
-        rerouted = subscription.backends != self.subscription.backends
+        before = self.subscription
+        rerouted = (subscription.backends, subscription.sink) != (before.backends, before.sink)
         self.subscription = subscription
         if rerouted:
             self.breaker.success()
             for window in self.windows.values():
-                window.reroute(route_over(subscription.backends))
+                window.reroute(route_over(self.backends))
                 window.hasten(now)
 
     @property
+    def backends(self) -> tuple[Backend, ...]:
+        return backends_of(self.subscription)
+
+    @property
     def revisions(self) -> tuple[RevisionKey, ...]:
-        return tuple(backend.revision for backend in self.subscription.backends if backend.weight > 0)
+        return tuple(backend.revision for backend in self.backends if backend.weight > 0)
 
     @property
     def capacity(self) -> int:
@@ -149,7 +155,7 @@ class Hold:
                 )
             }
         found = {revision: Share(runnable=keys) for revision, keys in self.wanting().items()}
-        route = route_over(self.subscription.backends)
+        route = route_over(self.backends)
         for window in self.windows.values():
             for entry in window:
                 revision = route(entry.lane.key, entry.seq)

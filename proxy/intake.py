@@ -18,6 +18,7 @@ from eventbus.bus import Incoming
 from eventbus.errors import BusError
 from proxy.demand import demand
 from proxy.hold import Hold
+from proxy.hops import LIMIT
 from proxy.settle import Settler
 from proxy.wiring import Wiring
 from triggers.filters import Malformed, always
@@ -26,8 +27,6 @@ log = logging.getLogger(__name__)
 
 LEVEL_EVERY = 1.0
 LEVEL_TIMEOUT = 5.0
-MAX_HOPS = 16
-"""An event that came through more functions than this goes in a circle."""
 
 
 class Inflow:
@@ -100,7 +99,7 @@ class Inflow:
     def ask(self) -> None:
         """Ask the broker for what the replicas, the window and the breaker allow."""
         hold = self._hold
-        if hold.over or not hold.subscription.backends:
+        if hold.over or not hold.backends:
             return
         held = hold.held
         if hold.breaker.open and held:
@@ -200,4 +199,4 @@ def _flaw(payload: bytes, wall: float) -> tuple[str, str] | None:
             return "expired", f"its time to live ended at {marks.expiration}"
     except (msgspec.DecodeError, ValueError):
         return None
-    return ("loop", f"passed through more than {MAX_HOPS} functions") if marks.evokehops > MAX_HOPS else None
+    return ("loop", f"published on more than {LIMIT} times") if marks.evokehops > LIMIT else None

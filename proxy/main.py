@@ -29,16 +29,25 @@ async def run(settings: ProxySettings, ready: Callable[[ProxyAgent], None] | Non
     is taken.
     """
     boot_id = uuid.uuid4().hex
-    http = HttpClient()
+    http, outside = HttpClient(), HttpClient()
 
     def send(frame: Frame) -> bool:
         return control.send(frame)
 
-    wiring = Wiring(http=http, table=ReplicaTable(), send=send, changed=lambda: agent.touch())  # noqa: PLW0108 - each needs the other
+    wiring = Wiring(
+        http=http,
+        outside=outside,
+        table=ReplicaTable(),
+        send=send,
+        changed=lambda: agent.touch(),  # noqa: PLW0108 - each needs the other
+        bus=lambda key: agent.bus(key),  # noqa: PLW0108 - each needs the other
+        join=lambda key: agent.join(key),  # noqa: PLW0108 - each needs the other
+    )
     agent = ProxyAgent(settings, boot_id, wiring, lambda: control.connected)
     control = ControlClient(settings.control, "proxy", settings.agent, boot_id, agent, settings.cache)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(http.aclose)
+        stack.push_async_callback(outside.aclose)
         stack.push_async_callback(agent.buses.close)
         await _listen(settings, agent, stack)
         stack.push_async_callback(agent.release)  # first: work in flight still publishes its outputs

@@ -16,6 +16,7 @@ import msgspec
 
 from api.delivery import DeliveryPolicy
 from functions_framework.replies import STILL_RUNNING
+from proxy.retry_after import retry_after
 
 Kind = Literal["done", "failed", "rejected", "unroutable", "not-started", "fenced", "unclear", "running", "unknown"]
 """*unclear*: the answer to a batch does not say which entry failed. *running*: failed for lack of time, and the handler
@@ -28,7 +29,9 @@ class Outcome(msgspec.Struct, frozen=True):
     kind: Kind
     error: str = ""
     after: timedelta | None = None
-    """The handler's own wish, instead of the policy's backoff."""
+    """The handler's own wish, instead of the policy's backoff; of a reply with a *code*, at least that long."""
+    code: int = 0
+    """HTTP status of a reply that says it all; 0: there was none, or it was a 2xx."""
 
 
 DONE = Outcome("done")
@@ -83,8 +86,9 @@ def of_reply(reply: Reply) -> Outcome:
     return Outcome("failed", error or ("retry asked by the handler" if known else f"status {reply.status}"), after)
 
 
-def of_status(status: int, headers: Mapping[bytes, bytes]) -> Outcome | None:
-    """Meaning of the HTTP status alone; None for 2xx, where the body decides. *headers* have lower-case names."""
+def of_status(status: int, headers: Mapping[bytes, bytes], wall: float) -> Outcome | None:
+    """Meaning of the HTTP status alone; None for 2xx, where the body decides. *headers* have lower-case names, *wall*
+    is unix seconds."""
     if 200 <= status < 300:
         return None
     if status in {429, 503} and b"evoke-not-started" in headers:
@@ -92,13 +96,13 @@ def of_status(status: int, headers: Mapping[bytes, bytes]) -> Outcome | None:
     if status == 409 and b"evoke-epoch" in headers:
         return FENCED
     if status == 404:
-        return Outcome("unroutable", "HTTP 404: the function has no handler at this path")
-    return Outcome("failed", f"HTTP {status}")
+        return Outcome("unroutable", "HTTP 404: the function has no handler at this path", code=404)
+    return Outcome("failed", f"HTTP {status}", retry_after(status, headers, wall), status)
 
 
-def of_single(status: int, headers: Mapping[bytes, bytes], body: bytes) -> Outcome:
+def of_single(status: int, headers: Mapping[bytes, bytes], body: bytes, wall: float) -> Outcome:
     """Answer to a POST of one event; a 2xx without a readable status is success, as in Dapr."""
-    by_status = of_status(status, headers)
+    by_status = of_status(status, headers, wall)
     if by_status is not None:
         return by_status
     try:
@@ -107,13 +111,13 @@ def of_single(status: int, headers: Mapping[bytes, bytes], body: bytes) -> Outco
         return DONE
 
 
-def of_bulk(status: int, headers: Mapping[bytes, bytes], body: bytes, ids: Sequence[str]) -> list[Outcome]:
+def of_bulk(status: int, headers: Mapping[bytes, bytes], body: bytes, ids: Sequence[str], wall: float) -> list[Outcome]:
     """Answer to a bulk POST, in the order of *ids*; an omitted entry was never started.
 
     A failure of the whole POST says nothing about which entry caused it: each entry goes again alone, and only the
     culprit is charged.
     """
-    by_status = of_status(status, headers)
+    by_status = of_status(status, headers, wall)
     if by_status is not None:
         whole = by_status if by_status in {NOT_STARTED, FENCED} else Outcome("unclear", by_status.error)
         return [whole] * len(ids)
@@ -153,6 +157,8 @@ class Bury(msgspec.Struct, frozen=True):
     reason: str
     error: str
     attempts: int
+    code: int = 0
+    """HTTP status of the last reply; 0: there was none."""
 
 
 Verdict: TypeAlias = Done | Release | Park | Bury
@@ -171,13 +177,19 @@ def judge(policy: DeliveryPolicy, outcome: Outcome, *, attempts: int, alone: boo
         case "not-started" | "fenced":
             return RELEASE
         case "rejected" | "unroutable":
-            return Bury(outcome.kind, outcome.error, attempts + 1)
+            return Bury(outcome.kind, outcome.error, attempts + 1, outcome.code)
         case "unclear" | "unknown" if not alone:
             return Release(solo=True)
     if attempts + 1 >= policy.max_attempts:
-        return Bury("max-attempts", outcome.error, attempts + 1)
-    delay = outcome.after if outcome.after is not None else policy.backoff.delay(attempts + 1, spread)
-    return Park(attempts + 1, delay, outcome.error)
+        return Bury("max-attempts", outcome.error, attempts + 1, outcome.code)
+    return Park(attempts + 1, _delay(policy, outcome, attempts + 1, spread), outcome.error)
+
+
+def _delay(policy: DeliveryPolicy, outcome: Outcome, attempt: int, spread: float) -> timedelta:
+    own = policy.backoff.delay(attempt, spread)
+    if outcome.after is None:
+        return own
+    return max(outcome.after, own) if outcome.code else outcome.after
 
 
 def describe(policy: DeliveryPolicy, verdict: Park | Bury) -> str:

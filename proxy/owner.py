@@ -21,6 +21,7 @@ from proxy.hold import Hold
 from proxy.intake import Inflow
 from proxy.meter import Meter
 from proxy.reading import View, readings
+from proxy.receiver import with_sink
 from proxy.settle import Settler
 from proxy.wiring import Wiring
 
@@ -41,7 +42,7 @@ class Owner:
         self.subscription = subscription
         self._bus = bus
         """The connected bus; raises Unreachable."""
-        self._wiring = wiring
+        self._wiring = wiring if subscription.sink is None else with_sink(wiring, subscription, self.poke)
         self._worker = worker
         self._meter = Meter()
         self.hold: Hold | None = None
@@ -170,7 +171,7 @@ class Owner:
         self._commits = Commits(hold)
         self._settler = Settler(hold, bus, wiring, self._commits, self._stir.set)
         self._inflow = Inflow(hold, wiring, self._settler, self._arrived)
-        self._outflow = Outflow(hold, wiring, self._settler, self._lost, self.poke)
+        self._outflow = Outflow(hold, bus, wiring, self._settler, fenced=self._lost, again=self.poke)
         self.hold, self._failure, self._condition = hold, "", ""
         try:
             while not (hold.over or self._stopping):
@@ -272,5 +273,5 @@ class Owner:
 
 def _place(subscription: Subscription) -> tuple[object, ...]:
     """Identify what an owner cannot change while it holds events."""
-    delivery = subscription.delivery
-    return subscription.bus, subscription.subject, subscription.group, delivery.ordering, subscription.in_flight
+    delivery, sunk = subscription.delivery, subscription.sink is not None
+    return subscription.bus, subscription.subject, subscription.group, delivery.ordering, subscription.in_flight, sunk

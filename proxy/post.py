@@ -67,8 +67,8 @@ class Poster:
             return [ENDED] * len(batch)
         known = dict(response.headers)
         if single:
-            return [of_single(response.status, known, reply)]
-        return of_bulk(response.status, known, reply, [str(entry.seq) for entry in batch])
+            return [of_single(response.status, known, reply, wall)]
+        return of_bulk(response.status, known, reply, [str(entry.seq) for entry in batch], wall)
 
     def _body(self, batch: Sequence[Entry]) -> bytes:
         entries = b",".join(

@@ -12,6 +12,7 @@ from api.model import Backend, Subscription
 from proxy.batching import HandlerTime
 from proxy.hold import Hold, Share
 from proxy.meter import Meter
+from proxy.receiver import backends_of, nobody
 from proxy.wiring import Wiring
 
 
@@ -31,9 +32,10 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 def readings(view: View, wiring: Wiring) -> list[TriggerReading]:
     """One reading for each revision that events may go to; what waits in the broker is split by weight.
 
-    A function of which no revision was ever ready has one reading of no revision: its events are kept all the same.
+    A sink, and a function of which no revision was ever ready, have one reading of no revision.
     """
-    weighted = [backend for backend in view.subscription.backends if backend.weight > 0] or [_nobody(view.subscription)]
+    weighted = [backend for backend in backends_of(view.subscription) if backend.weight > 0]
+    weighted = weighted or [Backend(revision=nobody(view.subscription))]
     common = _common(view, weighted[0].revision, wiring)
     shares = view.hold.shares() if view.hold else {}
     total = sum(backend.weight for backend in weighted)
@@ -54,10 +56,6 @@ def readings(view: View, wiring: Wiring) -> list[TriggerReading]:
             )
         )
     return found
-
-
-def _nobody(subscription: Subscription) -> Backend:
-    return Backend(revision=RevisionKey(subscription.key.namespace, "", ""))
 
 
 def _common(view: View, revision: RevisionKey, wiring: Wiring) -> TriggerReading:

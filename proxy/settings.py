@@ -41,6 +41,8 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     """(namespace, option) -> its text, secrets included; raises NotFound."""
     connect: Callable[[Bus, Callable[[Option], str]], EventBus] = connect
     """How a bus is reached."""
+    loopback_sinks: bool = True
+    """Whether sinks may name this machine itself; False where loopback is the proxy's own pod."""
     interval: timedelta = timedelta(seconds=1)
     """Between two readings; changes are told at once."""
     trim_every: timedelta = timedelta(seconds=10)

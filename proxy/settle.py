@@ -202,7 +202,12 @@ class Settler:
         if count <= NOTICES:
             event_id = _event(entry.payload).id if entry.payload else ""
             frame = Notice(
-                namespace=revision.namespace, function=revision.function, kind=kind, message=message, event_id=event_id
+                namespace=revision.namespace,
+                function=revision.function,
+                trigger=self._hold.subscription.trigger,
+                kind=kind,
+                message=message,
+                event_id=event_id,
             )
             self._wiring.send(frame)
 

@@ -9,6 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from api.frames import Frame
+from api.meta import Key
+from api.model import Join
+from eventbus.bus import EventBus
+from eventbus.errors import Unreachable
 from proxy.turns import Turns
 from replicas.http import HttpClient
 from replicas.table import ReplicaTable
@@ -22,9 +26,19 @@ def _nothing() -> None:
     return None
 
 
+def _no_bus(key: Key) -> EventBus:
+    raise Unreachable(f"event bus {key} is not declared")
+
+
+def _no_join(_key: Key) -> Join | None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Wiring:
     http: HttpClient
+    outside: HttpClient = field(default_factory=HttpClient)
+    """For addresses that users name."""
     table: ReplicaTable
     send: Callable[[Frame], object]
     """Frame up the control stream; dropped while there is none, for everything that matters is sent again."""
@@ -35,6 +49,10 @@ class Wiring:
     """Those that were reported as stuck: what else ran there is not to blame for their end."""
     changed: Callable[[], None] = _nothing
     """Some reading changed in a way that somebody waits for."""
+    bus: Callable[[Key], EventBus] = _no_bus
+    """The connected bus of that key; raises Unreachable."""
+    join: Callable[[Key], Join | None] = _no_join
+    """The join of that key, as it is declared now."""
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     """Unix seconds: for deadlines and ages that leave the process."""

@@ -7,8 +7,10 @@ whether it may be sent again is the caller's decision, by the class of the error
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from replicas.errors import ConnectFailed, ReplyTimeout
 from replicas.http_connection import Connection
@@ -17,6 +19,8 @@ from replicas.response import Response
 __all__ = ["HttpClient", "Response"]
 
 Headers = Sequence[tuple[bytes, bytes]]
+Denied = Callable[[str], str]
+"""IP address -> why nothing is sent there; empty: it may be."""
 
 IDLE = 2.0
 """Seconds for which an idle connection is kept: less than servers keep theirs, so that the two never cross."""
@@ -28,7 +32,13 @@ WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 class HttpClient:
     """One per process and event loop; aclose() ends it."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, tls: Callable[[], ssl.SSLContext] = ssl.create_default_context, denied: Denied | None = None
+    ) -> None:
+        """*tls* makes the context of ``tls:`` addresses, once, when the first is asked for; *denied* judges the
+        address that a host resolves to, and that very address is connected to."""
+        self._make_tls, self._denied = tls, denied
+        self._tls: ssl.SSLContext | None = None
         self._idle: dict[str, deque[Connection]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -44,8 +54,9 @@ class HttpClient:
     ) -> Response:
         """Send a request and return its reply once the header lines came; *timeout* seconds end the whole exchange.
 
-        *address*: ``unix:/path`` or ``host:port``. *headers*: names in lower case; host and framing are added where
-        missing. Raises ConnectFailed, BrokenReply, ReplyTimeout; a cancelled call closes its connection.
+        *address*: ``unix:/path``, ``host:port`` or ``tls:host:port``. *headers*: names in lower case; host and framing
+        are added where missing. Raises ConnectFailed, BrokenReply, ReplyTimeout; a cancelled call closes its
+        connection.
         """
         chunked = not isinstance(body, bytes) and not any(name == b"content-length" for name, _ in headers)
         head = _head(method, target, headers, len(body) if isinstance(body, bytes) else None, chunked=chunked)
@@ -94,13 +105,34 @@ class HttpClient:
                 if local:
                     _, connection = await loop.create_unix_connection(make, path)
                 else:
-                    host, _, port = address.rpartition(":")
-                    _, connection = await loop.create_connection(make, host.strip("[]"), int(port))
+                    host, _, port = address.removeprefix("tls:").rpartition(":")
+                    host = host.strip("[]")
+                    where = await self._resolve(host, int(port)) if self._denied is not None else host
+                    secure = self._context() if address.startswith("tls:") else None
+                    named = host if secure is not None else None
+                    _, connection = await loop.create_connection(
+                        make, where, int(port), ssl=secure, server_hostname=named
+                    )
         except TimeoutError:
             raise ReplyTimeout(f"no connection to {address} within the time limit") from None
         except OSError as error:
             raise ConnectFailed(f"cannot connect to {address}: {error}") from error
         return connection
+
+    async def _resolve(self, host: str, port: int) -> str:
+        """The first address of *host* that is not denied."""
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        reason = f"{host} has no address"
+        for *_, place in found:
+            reason = self._denied(str(place[0])) if self._denied is not None else ""
+            if not reason:
+                return str(place[0])
+        raise ConnectFailed(f"{host}: {reason}")
+
+    def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = self._make_tls()
+        return self._tls
 
     def _keep(self, address: str, connection: Connection) -> None:
         pool = self._idle.setdefault(address, deque())

@@ -131,7 +131,7 @@ class Controller:
         self.loop.agents_changed()
 
     def _noticed(self, notice: Notice) -> None:
-        resource = Key(notice.namespace, notice.function)
+        resource = Key(notice.namespace, notice.function or notice.trigger)
         data = {"eventId": notice.event_id} if notice.event_id else {}
         self.feed.post(resource, notice.kind, notice.message, data=data)
 

@@ -24,8 +24,11 @@ from proxy.outcomes import (
     of_bulk,
     of_single,
 )
+from proxy.retry_after import retry_after
 
 POLICY = DeliveryPolicy(max_attempts=3)
+NOW = 1_800_000_000.0
+"""2027-01-15T08:00:00Z"""
 KEY_ERROR = b'{"status":"RETRY","error":{"type":"KeyError","message":"\'celcius\'","file":"/srv/f/main.py","line":9}}'
 
 
@@ -53,16 +56,42 @@ KEY_ERROR = b'{"status":"RETRY","error":{"type":"KeyError","message":"\'celcius\
             b'{"status":"RETRY","reason":"still-running","error":{"type":"TimeoutError","message":"after 1 s"}}',
             Outcome("running", "TimeoutError after 1 s"),
         ),
-        (404, {}, b"", Outcome("unroutable", "HTTP 404: the function has no handler at this path")),
+        (404, {}, b"", Outcome("unroutable", "HTTP 404: the function has no handler at this path", code=404)),
         (409, {b"evoke-epoch": b"7"}, b"", FENCED),
-        (409, {}, b"", Outcome("failed", "HTTP 409")),
+        (409, {}, b"", Outcome("failed", "HTTP 409", code=409)),
         (503, {b"evoke-not-started": b"1"}, b"", NOT_STARTED),
-        (503, {}, b"", Outcome("failed", "HTTP 503")),
-        (500, {}, b"Traceback", Outcome("failed", "HTTP 500")),
+        (503, {}, b"", Outcome("failed", "HTTP 503", code=503)),
+        (503, {b"retry-after": b"120"}, b"", Outcome("failed", "HTTP 503", timedelta(minutes=2), 503)),
+        (500, {b"retry-after": b"120"}, b"Traceback", Outcome("failed", "HTTP 500", code=500)),
     ],
 )
 def test_single_reply(status: int, headers: dict[bytes, bytes], body: bytes, want: Outcome) -> None:
-    assert of_single(status, headers, body) == want
+    assert of_single(status, headers, body, NOW) == want
+
+
+@pytest.mark.parametrize(
+    ("status", "value", "seconds"),
+    [
+        (429, "0", 0),
+        (429, "90", 90),
+        (503, " 7 ", 7),
+        (503, "999999999999", 3600),
+        (503, "Fri, 15 Jan 2027 08:00:30 GMT", 30),
+        (503, "Friday, 15-Jan-27 08:00:30 GMT", 30),
+        (503, "Fri, 15 Jan 2027 07:00:00 GMT", 0),
+        (503, "Sat, 15 Jan 2028 08:00:00 GMT", 3600),
+        (503, "-1", None),
+        (503, "1.5", None),
+        (503, "soon", None),
+        (503, "", None),
+        (500, "90", None),
+        (301, "90", None),
+    ],
+)
+def test_retry_after(status: int, value: str, seconds: int | None) -> None:
+    want = None if seconds is None else timedelta(seconds=seconds)
+
+    assert retry_after(status, {b"retry-after": value.encode()}, NOW) == want
 
 
 def test_bulk_reply_by_entry() -> None:
@@ -70,7 +99,7 @@ def test_bulk_reply_by_entry() -> None:
         b'{"statuses":[{"entryId":"3","status":"DROP"},{"entryId":"1","status":"SUCCESS"},{"entryId":"2","status":""}]}'
     )
 
-    assert [outcome.kind for outcome in of_bulk(200, {}, body, ["1", "2", "3", "4"])] == [
+    assert [outcome.kind for outcome in of_bulk(200, {}, body, ["1", "2", "3", "4"], NOW)] == [
         "done",
         "failed",
         "rejected",
@@ -89,7 +118,7 @@ def test_bulk_reply_by_entry() -> None:
     ],
 )
 def test_bulk_reply_as_a_whole(status: int, headers: dict[bytes, bytes], body: bytes, kind: str) -> None:
-    assert [outcome.kind for outcome in of_bulk(status, headers, body, ["1", "2"])] == [kind, kind]
+    assert [outcome.kind for outcome in of_bulk(status, headers, body, ["1", "2"], NOW)] == [kind, kind]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +132,11 @@ def test_bulk_reply_as_a_whole(status: int, headers: dict[bytes, bytes], body: b
         (Outcome("failed", "E"), 0, False, Park(1, timedelta(seconds=1), "E")),
         (Outcome("failed", "E"), 1, True, Park(2, timedelta(seconds=2), "E")),
         (Outcome("failed", "E", timedelta(seconds=9)), 1, True, Park(2, timedelta(seconds=9), "E")),
+        (Outcome("failed", "E", timedelta(seconds=9), 503), 1, True, Park(2, timedelta(seconds=9), "E")),
+        (Outcome("failed", "E", timedelta(0), 503), 1, True, Park(2, timedelta(seconds=2), "E")),
+        (Outcome("failed", "E", timedelta(0)), 1, True, Park(2, timedelta(0), "E")),
         (Outcome("failed", "E"), 2, True, Bury("max-attempts", "E", 3)),
+        (Outcome("failed", "E", None, 500), 2, True, Bury("max-attempts", "E", 3, 500)),
         (Outcome("running", "late"), 0, False, Park(1, timedelta(seconds=1), "late")),
         (Outcome("unclear", "HTTP 500"), 0, False, Release(solo=True)),
         (Outcome("unknown", "gone"), 2, False, Release(solo=True)),
@@ -117,7 +150,7 @@ def test_verdict(outcome: Outcome, attempts: int, alone: bool, want: object) -> 
 
 def test_notice_reads_like_the_transcript() -> None:
     policy = DeliveryPolicy()
-    verdict = judge(policy, of_single(200, {}, KEY_ERROR), attempts=0, alone=True, spread=0.4)
+    verdict = judge(policy, of_single(200, {}, KEY_ERROR, NOW), attempts=0, alone=True, spread=0.4)
 
     assert isinstance(verdict, Park)
     assert describe(policy, verdict) == "attempt 1 of 10 failed: KeyError 'celcius' (main.py:9); again in 1 s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def listening(serve: Serve, path: Path | None) -> AsyncIterator[str]:
+async def listening(serve: Serve, path: Path | None, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """Serve each connection with *serve*, on a Unix socket at *path* or on TCP; yields the address."""
 
     async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -28,7 +29,7 @@ async def listening(serve: Serve, path: Path | None) -> AsyncIterator[str]:
         server = await asyncio.start_unix_server(run, path)
         address = f"unix:{path}"
     else:
-        server = await asyncio.start_server(run, "127.0.0.1", 0)
+        server = await asyncio.start_server(run, "127.0.0.1", 0, ssl=tls)
         address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield address

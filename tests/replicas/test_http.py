@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from replicas.errors import ConnectFailed
 from replicas.http import HttpClient
+from tests.certificates import authority
 from tests.replicas.listening import answering, exchange, listening
 
 
@@ -179,5 +182,46 @@ def test_a_long_reply_that_nobody_reads_does_not_stop_the_next_one(tmp_path: Pat
                     while not response.complete:  # noqa: ASYNC110 - what is observed is the socket
                         await asyncio.sleep(0.001)
             await client.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_tls_addresses_are_verified_by_name(tmp_path: Path) -> None:
+    issuer = authority(tmp_path / "ca")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for name, text in zip(("crt", "key"), issuer.issue("127.0.0.1"), strict=True):
+        (tmp_path / name).write_text(text)
+    context.load_cert_chain(tmp_path / "crt", tmp_path / "key")
+    reply = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+    async def scenario() -> None:
+        trusting = HttpClient(tls=lambda: ssl.create_default_context(cadata=issuer.ca), denied=lambda _address: "")
+        async with listening(reply, None, context) as address:
+            response = await trusting.request(f"tls:{address}", "POST", "/", [], b"x", timeout=5)
+            assert await response.read(10) == b"ok"
+            with pytest.raises(ConnectFailed, match="CERTIFICATE_VERIFY_FAILED"):
+                await HttpClient().request(f"tls:{address}", "POST", "/", [], b"x", timeout=5)
+            other = f"tls:localhost:{address.rpartition(':')[2]}"
+            with pytest.raises(ConnectFailed, match="CERTIFICATE_VERIFY_FAILED"):
+                await trusting.request(other, "POST", "/", [], b"x", timeout=5)
+            await trusting.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_what_a_host_resolves_to_may_be_denied(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def denied(address: str) -> str:
+        asked.append(address)
+        return "nobody is told" if address == "127.0.0.1" else "not this family"
+
+    async def scenario() -> None:
+        client = HttpClient(denied=denied)
+        async with listening(answering(b""), None) as address:
+            port = address.rpartition(":")[2]
+            with pytest.raises(ConnectFailed, match="localhost: "):
+                await client.request(f"localhost:{port}", "POST", "/", [], b"x", timeout=5)
+        assert "127.0.0.1" in asked
 
     asyncio.run(scenario())

@@ -1,0 +1,25 @@
+"""The receiver of one subscription at one epoch."""
+
+from __future__ import annotations
+
+from api.model import JoinSink, Subscription, TopicSink, UriSink
+from eventbus.bus import EventBus
+from eventbus.errors import BusError
+from proxy.post import Poster
+from proxy.receiver import Receiver
+from proxy.sink_topic import TopicReceiver
+from proxy.sink_uri import UriReceiver
+from proxy.wiring import Wiring
+
+
+def receiver(subscription: Subscription, epoch: int, wiring: Wiring, bus: EventBus) -> Receiver:
+    """*bus* is the subscription's own."""
+    match subscription.sink:
+        case None:
+            return Poster(wiring.http, subscription, epoch)
+        case UriSink() as sink:
+            return UriReceiver(wiring.outside, sink, subscription.delivery.timeout.total_seconds())
+        case TopicSink() as sink:
+            return TopicReceiver(bus, subscription.key, sink)
+        case JoinSink():
+            raise BusError("joins are not run yet")
