@@ -7,7 +7,10 @@ import contextlib
 import logging
 import uuid
 from collections.abc import Callable
+from functools import partial
+from ipaddress import ip_address
 
+from api.addresses import denied
 from api.frames import Frame
 from proxy.agent import ProxyAgent
 from proxy.dapr_http import DaprApi
@@ -29,7 +32,7 @@ async def run(settings: ProxySettings, ready: Callable[[ProxyAgent], None] | Non
     is taken.
     """
     boot_id = uuid.uuid4().hex
-    http, outside = HttpClient(), HttpClient()
+    http, outside = HttpClient(), HttpClient(denied=partial(_denied, settings))
 
     def send(frame: Frame) -> bool:
         return control.send(frame)
@@ -56,6 +59,10 @@ async def run(settings: ProxySettings, ready: Callable[[ProxyAgent], None] | Non
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(control.run())
             tasks.create_task(agent.run())
+
+
+def _denied(settings: ProxySettings, address: str) -> str:
+    return denied(ip_address(address.partition("%")[0]), loopback=settings.loopback_sinks)
 
 
 async def _listen(settings: ProxySettings, agent: ProxyAgent, stack: contextlib.AsyncExitStack) -> None:

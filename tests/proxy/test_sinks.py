@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,8 +15,10 @@ import pytest
 from api.delivery import Backoff, DeliveryPolicy
 from api.frames import Want
 from api.model import Subscription, TopicSink, UriSink
+from proxy.main import _denied
 from proxy.outcomes import DONE, Outcome
 from proxy.receiver import CREDIT
+from proxy.settings import ProxySettings
 from proxy.sink_uri import outcome
 from tests.proxy.plant import FAST, Plant, event, subscription, until
 from tests.proxy.web import Answer, Web
@@ -254,3 +257,18 @@ def test_events_that_come_back_by_topics_end_after_sixteen_hops() -> None:
             assert json.loads(letter.payload)["evokehops"] == 17
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("address", "loopback", "refused"),
+    [
+        ("127.0.0.1", True, False),
+        ("127.0.0.1", False, True),
+        ("169.254.169.254", True, True),
+        ("fe80::1%1", True, True),
+    ],
+)
+def test_addresses_that_take_no_events(tmp_path: Path, address: str, loopback: bool, refused: bool) -> None:
+    settings = ProxySettings(control=tmp_path, cache=tmp_path, loopback_sinks=loopback)
+
+    assert bool(_denied(settings, address)) == refused
