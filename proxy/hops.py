@@ -35,8 +35,13 @@ def hops(payload: bytes) -> int:
 
 def count_up(payload: bytes) -> bytes:
     """The same event, one hop further."""
+    return with_hops(payload, hops(payload) + 1)
+
+
+def with_hops(payload: bytes, count: int) -> bytes:
+    """The same event at *count* hops."""
     if b'"evokehops"' not in payload:
-        return with_member(payload, MEMBER, 1)
+        return with_member(payload, MEMBER, count)
     members = _members.decode(payload)
-    members[MEMBER] = msgspec.Raw(_encode(hops(payload) + 1))
+    members[MEMBER] = msgspec.Raw(_encode(count))
     return _encode(members)

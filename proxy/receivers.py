@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from api.model import JoinSink, Subscription, TopicSink, UriSink
 from eventbus.bus import EventBus
-from eventbus.errors import BusError
 from proxy.post import Poster
 from proxy.receiver import Receiver
+from proxy.sink_join import JoinReceiver
 from proxy.sink_topic import TopicReceiver
 from proxy.sink_uri import UriReceiver
 from proxy.wiring import Wiring
@@ -21,5 +21,5 @@ def receiver(subscription: Subscription, epoch: int, wiring: Wiring, bus: EventB
             return UriReceiver(wiring.outside, sink, subscription.delivery.timeout.total_seconds())
         case TopicSink() as sink:
             return TopicReceiver(bus, subscription.key, sink)
-        case JoinSink():
-            raise BusError("joins are not run yet")
+        case JoinSink() as sink:
+            return JoinReceiver(sink, wiring.bus, wiring.join)

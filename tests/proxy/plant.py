@@ -14,7 +14,7 @@ from typing import Any, Self
 from api.delivery import Backoff, DeliveryPolicy
 from api.frames import Endpoint, Endpoints, Frame
 from api.meta import Key, RevisionKey
-from api.model import Backend, Bus, Subscription
+from api.model import Backend, Bus, Join, Subscription
 from eventbus.bus import EventBus
 from eventbus.memory import MemoryBus
 from proxy.owner import Owner
@@ -168,12 +168,21 @@ class Replica:
 class Plant:
     """One owner on one bus; the test plays the controller."""
 
-    def __init__(self, sub: Subscription | None = None, bus: EventBus | None = None) -> None:
+    def __init__(
+        self, sub: Subscription | None = None, bus: EventBus | None = None, *, joins: tuple[Join, ...] = ()
+    ) -> None:
         self.subscription = sub or subscription()
         self.bus = bus or MemoryBus(Bus(key=self.subscription.bus, kind="memory"), str)
         self.frames: list[Frame] = []
         self.table = ReplicaTable()
-        self.wiring = Wiring(http=HttpClient(), table=self.table, send=self.frames.append, spread=lambda: 0.0)
+        self.wiring = Wiring(
+            http=HttpClient(),
+            table=self.table,
+            send=self.frames.append,
+            spread=lambda: 0.0,
+            bus=lambda _key: self.bus,
+            join=lambda key: next((one for one in joins if one.key == key), None),
+        )
         self.owner = Owner(self.subscription, lambda: self.bus, self.wiring, "proxy-0")
         self.table.subscribe(lambda _revision: self.owner.poke())
         self.generation = 0
@@ -188,6 +197,7 @@ class Plant:
     async def __aexit__(self, *_error: object) -> None:
         await self.owner.stop()
         await self.wiring.http.aclose()
+        await self.wiring.outside.aclose()
         for replica in self._started:
             await replica.kill()
 
