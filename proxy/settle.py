@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
-
-import msgspec
 
 from api.frames import Notice
 from api.meta import RevisionKey
 from eventbus.bus import Attempt, DeadLetter, EventBus
-from eventbus.errors import BusError, Fenced
-from functions_framework.event import Envelope
+from eventbus.errors import BusError, DeadLetterRefused, Fenced, TooLarge
+from proxy import letters
 from proxy.commits import Commits
 from proxy.hold import Hold
 from proxy.lanes import Entry
 from proxy.outcomes import Bury, Done, Outcome, Park, Release, describe, judge
+from proxy.sink_topic import dedupe_of
 from proxy.window import Window
 from proxy.wiring import Wiring
 
@@ -29,8 +27,6 @@ PAUSES = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds between tries at a bus that does not take an attempt record or a dead letter; the last one repeats."""
 NOTICES = 20
 """Notices per second of one subscription; a person cannot read more."""
-
-_envelope = msgspec.json.Decoder(Envelope)
 
 
 class Settler:
@@ -130,12 +126,11 @@ class Settler:
             payload = await self._read(window, entry)
         if payload is None:
             return
-        letter = _letter(hold, window, entry, verdict, payload, self._wiring.wall())
+        letter = letters.letter(subscription, window.share, entry, verdict, payload, self._wiring.wall())
 
         async def store() -> None:
             if subject := subscription.delivery.dead_letter:
-                dedupe = hashlib.sha1(f"{subscription.key}/{letter.id}".encode(), usedforsecurity=False).hexdigest()
-                await self._bus.publish(subject, payload, key=entry.key, dedupe=dedupe, output=True)
+                await self._copy(subject, letter, verdict.code)
             await hold.intake.dead_letter(letter, window.share, entry.seq)
 
         if not await self._stored(store):
@@ -146,6 +141,19 @@ class Settler:
             self._notice("dead-letter", describe(subscription.delivery, verdict), revision, entry)
         self._commits.moved(window, 1, self._wiring.clock())
         self._stir()
+
+    async def _copy(self, subject: str, letter: DeadLetter, code: int) -> None:
+        """Publish the copy of a letter; raises DeadLetterRefused."""
+        subscription = self._hold.subscription
+        dedupe = dedupe_of(subscription.key, letter.subject, letter.id)
+        publish = partial(self._bus.publish, subject, key=letter.key, dedupe=dedupe, output=True)
+        try:
+            try:
+                await publish(letters.copy(letter, subscription, code))
+            except TooLarge:
+                await publish(letters.copy(letter, subscription, code, bare=True))
+        except BusError as error:
+            raise DeadLetterRefused(f"topic {subject} of dead letters: {error}") from error
 
     async def _stored(self, write: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         """Write until the bus took it; False when the ownership ended before."""
@@ -200,7 +208,7 @@ class Settler:
         count = self._noticed[1] + 1 if self._noticed[0] == second else 1
         self._noticed = (second, count)
         if count <= NOTICES:
-            event_id = _event(entry.payload).id if entry.payload else ""
+            event_id = letters.event_of(entry.payload).id if entry.payload else ""
             frame = Notice(
                 namespace=revision.namespace,
                 function=revision.function,
@@ -210,28 +218,3 @@ class Settler:
                 event_id=event_id,
             )
             self._wiring.send(frame)
-
-
-def _event(payload: bytes) -> Envelope:
-    try:
-        return _envelope.decode(payload)
-    except msgspec.DecodeError:
-        return Envelope(id="", source="", type="")
-
-
-def _letter(hold: Hold, window: Window, entry: Entry, verdict: Bury, payload: bytes, wall: float) -> DeadLetter:
-    event = _event(payload)
-    return DeadLetter(
-        id=f"{window.share}-{entry.seq}",
-        subscription=hold.subscription.key,
-        trigger=hold.subscription.trigger,
-        subject=hold.subscription.subject,
-        reason=verdict.reason,
-        error=verdict.error,
-        attempts=verdict.attempts,
-        at=datetime.fromtimestamp(0, UTC) + timedelta(seconds=wall),
-        event_id=event.id,
-        event_source=event.source,
-        key=entry.key,
-        payload=payload,
-    )
