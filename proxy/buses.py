@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import cast
 
@@ -17,6 +17,7 @@ from api.meta import Key
 from api.model import Bus, Option, Snapshot, Subscription
 from api.platform import Platform
 from eventbus.bus import EventBus
+from eventbus.diagnosis import diagnose
 from eventbus.errors import BusError, Unreachable
 from eventbus.openings import Gate, Openings
 from proxy.settings import ProxySettings
@@ -25,6 +26,10 @@ log = logging.getLogger(__name__)
 
 RETRY = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds between tries to connect; the last one repeats."""
+LOOK_EVERY = 1.0
+"""Seconds between two looks at a connection, and at what is in its way when it is down."""
+VAGUE = frozenset({"Unreachable", "BusUnreachable"})
+"""Reasons that do not name a cause."""
 LEAVE_AFTER = 30.0
 """Seconds until a bus that is no longer declared is closed: longer than an owner waits for work in flight."""
 
@@ -42,12 +47,16 @@ def embedded(bus: Bus, platform: Platform | None) -> Bus:
     return msgspec.structs.replace(bus, options={**bus.options, **options})
 
 
+Look = Callable[[], Awaitable[BusError | None]]
+
+
 class Link:
     """One bus as declared, and the connection to it."""
 
-    def __init__(self, declared: Bus, make: Callable[[], EventBus], openings: Openings) -> None:
+    def __init__(self, declared: Bus, make: Callable[[], EventBus], openings: Openings, look: Look) -> None:
+        """*look* finds out why the broker cannot be reached."""
         self.declared = declared
-        self._openings = openings
+        self._openings, self._look = openings, look
         self.ready = asyncio.Event()
         """Connected for the first time; after that the backend reconnects by itself."""
         self._make = make
@@ -80,13 +89,30 @@ class Link:
                 bus = self._bus or self._make()
                 self._detail = await bus.connect()
             except (EvokeError, LookupError) as error:
-                self._error = error if isinstance(error, EvokeError) else EvokeError(str(error))
-                log.warning("event bus %s: %s", self.declared.key, error)
+                await self._tell(error if isinstance(error, EvokeError) else EvokeError(str(error)))
                 await asyncio.sleep(RETRY[min(tried, len(RETRY) - 1)])
             else:
                 self._bus, self._error = bus, None
                 self.ready.set()
-                return
+                await self._watch(bus)
+
+    async def _watch(self, bus: EventBus) -> None:
+        """Say why whenever the backend is not connected; it reconnects by itself."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            if bus.connected:
+                self._error = None
+            else:
+                await self._tell(Unreachable("no connection"))
+
+    async def _tell(self, error: EvokeError) -> None:
+        """Keep *error*, or its cause where that can be found out and the backend did not name it."""
+        before, self._error = self._error, self._error or error
+        if isinstance(error, BusError) and error.reason in VAGUE:
+            error = await self._look() or error
+        if str(error) != str(before):
+            log.warning("event bus %s: %s", self.declared.key, error)
+        self._error = error
 
     async def close(self) -> None:
         self._task.cancel()
@@ -115,7 +141,7 @@ class Buses:
                 task.add_done_callback(self._closing.discard)
         for key, bus in wanted.items():
             if key not in self._links:
-                self._links[key] = Link(bus, partial(self._make, bus), self.openings)
+                self._links[key] = Link(bus, partial(self._make, bus), self.openings, partial(self._look, bus))
 
     def link(self, key: Key) -> Link | None:
         return self._links.get(key)
@@ -154,6 +180,14 @@ class Buses:
     def _make(self, bus: Bus) -> EventBus:
         filled = embedded(bus, self._settings.platform)
         return self._settings.connect(filled, lambda option: self._settings.resolve(bus.key.namespace, option))
+
+    async def _look(self, bus: Bus) -> BusError | None:
+        filled, resolve = embedded(bus, self._settings.platform), self._settings.resolve
+        try:
+            options = {name: resolve(bus.key.namespace, option) for name, option in filled.options.items()}
+        except (EvokeError, LookupError):  # a secret has gone: the next try to connect says which
+            return None
+        return await diagnose(filled.kind, options)
 
     @staticmethod
     async def _leave(link: Link) -> None:

@@ -294,4 +294,5 @@ def _refuse(error: EvokeError) -> Reply:
         return json_reply({"problems": error.problems}, 422)
     known = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 400)
     status = error.status if isinstance(error, Malformed) else known
-    return json_reply({"error": {"code": error.code, "message": error.message, "hint": error.hint}}, status)
+    code = error.code or ({507: "E144", 413: "E145"}.get(status, "E143") if isinstance(error, BusError) else "")
+    return json_reply({"error": {"code": code, "message": error.message, "hint": error.hint}}, status)

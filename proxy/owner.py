@@ -87,6 +87,10 @@ class Owner:
         """Player's turn."""
         return self._outflow.turn(events, size) if self.running else (0, 0)
 
+    def retry(self) -> None:
+        """The bus has come: end the pause before the next try to open it."""
+        self._stir.set()
+
     def poke(self) -> None:
         """Endpoints or credit changed."""
         for revision in [one for one in self._wanted if self._wiring.table.ready(one)]:

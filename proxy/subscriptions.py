@@ -100,6 +100,8 @@ class Subscriptions:
         except TimeoutError:
             pass  # the owner says what is wrong, and tries again by itself
         owner.start()
+        await link.ready.wait()
+        owner.retry()  # a broker that came back is used at once, however long its owner would have paused
 
     def _give_up(self, key: Key, owner: Owner) -> None:
         del self._owners[key]
