@@ -17,6 +17,7 @@ import sys
 from datetime import timedelta
 from importlib.metadata import distribution
 from pathlib import Path
+
 import msgspec
 
 from api.platform import Durability

@@ -9,6 +9,7 @@ BusError
 │   ├── NoStream     nothing stores the subject (in publishing.py)
 │   ├── NothingListens  the connection was refused
 │   ├── HostUnknown  the name of the host cannot be resolved
+│   │   └── BadAddress  the url cannot be read (in nats_login.py)
 │   ├── NotABroker   something else listens there
 │   └── SessionTaken another client uses our client id
 ├── ApiError         JetStream refused a call (in jetstream.py)

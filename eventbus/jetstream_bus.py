@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from datetime import datetime, timedelta
 
+from api.errors import EvokeError
 from api.meta import Key
 from api.model import Bus, Option, Subscription
 from eventbus import cloudevents
@@ -52,20 +53,17 @@ class _Topic:
 
 
 class JetStreamBus:
-    """See eventbus.bus.EventBus. Options: url, user, password, token, maxBytes and retain (per topic), durability."""
+    """See eventbus.bus.EventBus. Options: of nats_login.py, replicas, durability, maxBytes and retain (per topic)."""
 
     kind = "nats"
 
     def __init__(self, bus: Bus, resolve: Callable[[Option], str], *, deadline: float = DEADLINE) -> None:
-        options = {name: resolve(value) for name, value in bus.options.items()}
+        def read() -> dict[str, str]:
+            return {name: resolve(value) for name, value in bus.options.items()}
+
+        options = read()
         self.key = bus.key
-        self._connection = Connection(
-            options.get("url", "nats://127.0.0.1:4222"),
-            user=options.get("user", ""),
-            password=options.get("password", ""),
-            token=options.get("token", ""),
-            name=f"evoke {bus.key}",
-        )
+        self._connection = Connection(read, name=f"evoke {bus.key}")
         self._max_bytes = int(options.get("maxBytes", MAX_BYTES))
         self._retain = int(options.get("retain", RETAIN))
         self._lazy = options.get("durability") == "os"
@@ -98,7 +96,8 @@ class JetStreamBus:
             try:
                 await self._connection.connect()
                 await self._publisher.start()
-            except BusError:
+            except (EvokeError, LookupError) as error:  # LookupError: a secret that is gone
+                self._connection.trouble = error if isinstance(error, BusError) else BusError(str(error))
                 await asyncio.sleep(REVIVE_AFTER)
             else:
                 break
@@ -107,6 +106,11 @@ class JetStreamBus:
     @property
     def connected(self) -> bool:
         return self._connection.connected
+
+    @property
+    def trouble(self) -> BusError | None:
+        """Why the connection is not back; None: nothing is known."""
+        return None if self.connected else self._connection.trouble
 
     async def _topic(self, subject: str) -> _Topic:
         """The topic's stream, made when it is first used here."""

@@ -6,6 +6,7 @@ What rides on it is JetStream's JSON API (jetstream.py), so nothing above depend
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Protocol
@@ -15,12 +16,17 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from eventbus.errors import AuthFailed, BusError, Unreachable
+from api.errors import EvokeError
+from eventbus.diagnosis import diagnose
+from eventbus.errors import AuthFailed, BusError, TlsFailed, Unreachable
+from eventbus.nats_login import Login, login
 
 CONNECT_TIMEOUT = 5.0
 """Seconds for the first connect."""
 RECONNECT_WAIT = 0.1
 """Seconds between attempts: the broker of one machine is back within a second."""
+REFUSED_WAIT = 1.0
+"""Seconds after refused credentials: they do not change that fast, and a broker may lock out who insists."""
 PING_INTERVAL = 5
 """Seconds; a connection that is silent for three of them is dropped."""
 
@@ -52,10 +58,17 @@ class Listening:
 class Connection:
     """One connection to one NATS system; *on_up* and *on_down* run at every change after the first connect."""
 
-    def __init__(self, url: str, *, user: str = "", password: str = "", token: str = "", name: str = "evoke") -> None:
-        self._url, self._name = url, name
-        self._user, self._password, self._token = user or None, password or None, token or None
+    def __init__(self, options: Callable[[], Mapping[str, str]], *, name: str = "evoke") -> None:
+        """*options* of the bus as text, asked for anew at each connection."""
+        self._options, self._name = options, name
+        self._pems = ("", "", "")
+        self._url = ""
+        """Where it goes, for people."""
         self._client = Client()
+        self._tries = 0
+        """Servers that may still answer before the first connect has failed."""
+        self.trouble: BusError | None = None
+        """Why the last try to reconnect failed."""
         self._failure: asyncio.Future[None] | None = None
         self._break: asyncio.Future[None] | None = None
         """Done when the present connection breaks; None before the first."""
@@ -73,22 +86,24 @@ class Connection:
         return self._client.max_payload
 
     async def connect(self) -> str:
-        """Connect once, answer the server's version; raises Unreachable or AuthFailed."""
+        """Connect once, answer the server's version; raises BusError, or what asking for the options raised."""
+        options = self._options()
+        way = login(options)
+        self._url, self._tries, self._pems = way.shown, len(way.servers), way.pems
+        context = way.context()
         failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._failure = failure
         self._break = asyncio.get_running_loop().create_future()
         self._client = Client()  # one that failed to connect cannot be used again
-        trying = asyncio.create_task(self._connect())
+        trying = asyncio.create_task(self._connect(way, context))
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await asyncio.wait((trying, failure), return_when=asyncio.FIRST_COMPLETED)
                 if not trying.done():
                     await failure
                 await trying
-        except TimeoutError as error:
-            raise Unreachable(f"{self._url} does not answer") from error
-        except (OSError, nats.errors.Error) as error:
-            raise _translated(error, self._url) from error
+        except (OSError, TimeoutError, nats.errors.Error) as error:
+            raise await self._cause(error, options) from error
         finally:
             self._failure = None
             if not trying.done():
@@ -100,9 +115,19 @@ class Connection:
         version = self._client.connected_server_version
         return f"{version.major}.{version.minor}"
 
-    async def _connect(self) -> None:
+    async def _cause(self, error: Exception, options: Mapping[str, str]) -> BusError:
+        """What stands in the way of a first connect, in words."""
+        found = _translated(error, self._url)
+        if isinstance(found, Unreachable):
+            return await diagnose("nats", options) or found
+        return found
+
+    async def _connect(self, way: Login, context: ssl.SSLContext | None) -> None:
+        def credential(name: str) -> Callable[[], str]:
+            return lambda: str(getattr(self._login(), name))
+
         await self._client.connect(
-            self._url,
+            way.servers,
             name=self._name,
             error_cb=self._error,
             disconnected_cb=self._down,
@@ -114,28 +139,58 @@ class Connection:
             connect_timeout=2,
             pending_size=16 << 20,
             skip_subject_validation=True,  # every subject comes from subjects.py, which makes safe tokens only
-            user=self._user,
-            password=self._password,
-            token=self._token,
+            tls=context,
+            user=credential("user") if way.user else None,
+            password=credential("password") if way.user else None,
+            token=credential("token"),  # asked for before every CONNECT without a user, whether there is one or not
         )
 
+    def _login(self) -> Login:
+        """The credentials of this moment; asked for once it is known whether the connection is encrypted."""
+        try:
+            way = login(self._options())
+        except (EvokeError, LookupError) as error:
+            raise nats.errors.Error(str(error)) from error
+        if way.secure and not self._client._server_info.get("tls_required"):
+            raise _Plain(self._url)
+        return way
+
+    def _renew_certificates(self) -> None:
+        """Connect next time with the certificates of then; the client keeps those of its first connect."""
+        with suppress(EvokeError, LookupError):  # what is wrong with them shows when the client asks for credentials
+            way = login(self._options())
+            if way.pems != self._pems:
+                self._client.options["tls"] = way.context()
+                self._pems = way.pems
+
     async def _error(self, error: Exception) -> None:
-        if self._failure is not None and not self._failure.done():
-            self._failure.set_exception(error)
+        if self._failure is None:
+            self._renew_certificates()
+            self.trouble = _translated(error, self._url)
+            if isinstance(self.trouble, AuthFailed) and not self.connected:
+                await asyncio.sleep(REFUSED_WAIT)
+        elif not self._failure.done():
+            self._tries -= 1
+            if self._tries <= 0:
+                self._failure.set_exception(error)
 
     async def _down(self) -> None:
         broken, self._break = self._break, asyncio.get_running_loop().create_future()
         if broken is not None:
             broken.set_result(None)
+        self._renew_certificates()
         for listener in self.on_down:
             listener()
 
     async def _up(self) -> None:
+        self.trouble = None
         for listener in tuple(self.on_up):
             await listener()
 
     async def _closed(self) -> None:
         if not self._closing:
+            if isinstance(self._client.last_error, Exception):
+                self.trouble = _translated(self._client.last_error, self._url)
             for listener in tuple(self.on_closed):
                 listener(f"{self._url} ended the connection: {self._client.last_error}")
 
@@ -189,10 +244,20 @@ def status(headers: Mapping[str, str] | None) -> str:
     return (headers or {}).get("Status", "")
 
 
+class _Plain(nats.errors.Error):
+    """The server takes unencrypted connections, and this one must not be."""
+
+
 def _translated(error: Exception, url: str) -> BusError:
     text = str(error) or type(error).__name__
-    if "authorization" in text.lower():
+    if "authorization" in text.lower() or "authentication" in text.lower():
         return AuthFailed(f"{url} refused the credentials", hint="check user and password of the EventBus")
+    if isinstance(error, _Plain):
+        return TlsFailed(f"{url} does not ask for TLS", hint="turn it on there, or set tls: false")
+    if isinstance(error, ssl.SSLError) and (
+        "certificate required" in text.lower() or "bad certificate" in text.lower()
+    ):
+        return TlsFailed(f"{url} refused the client's certificate", hint="check clientCert and clientKey")
     if isinstance(error, nats.errors.NoRespondersError):
         return Unreachable(f"{url} has no JetStream, or it is not ready")
     return Unreachable(f"{url}: {text.removeprefix('nats: ')}")
