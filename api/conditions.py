@@ -81,6 +81,7 @@ REASONS: Mapping[str, Mapping[str, str]] = {
         "SessionTaken": "Another client connects with the same client id, and each ends the other's connection.",
         "SecretNotFound": "The secret or its key does not exist.",
         "Unassigned": "No proxy has taken it yet.",
+        "PathTaken": "Another webhook is served at the same path.",
         "SourceSaturated": "The receive window has been full for 5 s: the bus is slower than the source.",
     },
     "Scaling": {

@@ -153,7 +153,7 @@ _SOURCE: Mapping[str, Support] = {
     "mqtt": BOTH,
     "mqtt.*.retain": later("retained messages always come at the first subscription; filter on mqttretained"),
     "nats": later("NATS sources come with a later release"),
-    "http": later("webhooks come with a later release"),
+    "http": BOTH,
     "sink.ref": BOTH,
     "sink.uri": BOTH,
     "build": _UPSTREAM_UNUSED,

@@ -22,12 +22,13 @@ def assign(
 ) -> dict[str, Assignment]:
     """Spread everything over *proxies*; nothing moves unless its owner went or has more than its share.
 
-    A source that is no singleton runs on every proxy.
+    A source that is no singleton runs on every proxy, a webhook on none: the gateway serves it.
     """
     snapshots = tuple(snapshots)
     subscriptions = [one.key for snapshot in snapshots for one in snapshot.subscriptions]
-    single = [one.key for snapshot in snapshots for one in snapshot.sources if one.singleton]
-    everywhere = [one.key for snapshot in snapshots for one in snapshot.sources if not one.singleton]
+    hosts = [one for snapshot in snapshots for one in snapshot.sources if one.kind != "http"]
+    single = [one.key for one in hosts if one.singleton]
+    everywhere = [one.key for one in hosts if not one.singleton]
     owned = _spread(proxies, subscriptions, {name: before[name].subscriptions for name in before})
     hosted = _spread(proxies, single, {name: before[name].sources for name in before})
     return {

@@ -7,9 +7,23 @@ import contextlib
 from collections.abc import Callable
 from datetime import timedelta
 
-from api.frames import Assign, Close, Closed, Config, Endpoints, Frame, Notice, Readings, Refused, Reopen, Want
+from api.frames import (
+    Assign,
+    Close,
+    Closed,
+    Config,
+    Endpoints,
+    Frame,
+    Notice,
+    Readings,
+    Refused,
+    Reopen,
+    SourceReading,
+    Want,
+)
 from api.meta import RevisionKey
 from api.model import Snapshot
+from gateway.hooks import Hooks
 from gateway.routes import Router
 from gateway.traffic import Traffic
 from replicas.table import ReplicaTable
@@ -32,10 +46,11 @@ class GatewayAgent:
         send: Callable[[Frame], bool],
         *,
         interval: timedelta = INTERVAL,
+        sources: Callable[[], tuple[SourceReading, ...]] = tuple,
     ) -> None:
         self._boot_id = boot_id
         self._table, self._traffic, self._send = table, traffic, send
-        self._interval = interval
+        self._interval, self._sources = interval, sources
         self._snapshots: dict[str, Snapshot] = {}
         self._revisions: frozenset[RevisionKey] = frozenset()
         self._wanted: set[RevisionKey] = set()
@@ -45,6 +60,7 @@ class GatewayAgent:
         self._seq = 0
         self._known = asyncio.Event()
         self.router = Router()
+        self.hooks = Hooks()
         table.subscribe(self._on_table)
 
     @property
@@ -82,7 +98,11 @@ class GatewayAgent:
         self._seq += 1
         self._send(
             Readings(
-                boot_id=self._boot_id, seq=self._seq, routes=self._traffic.readings(), used=dict(self._table.used())
+                boot_id=self._boot_id,
+                seq=self._seq,
+                routes=self._traffic.readings(),
+                sources=self._sources(),
+                used=dict(self._table.used()),
             )
         )
 
@@ -115,6 +135,7 @@ class GatewayAgent:
     def on_config(self, config: Config) -> None:
         self._snapshots[config.snapshot.namespace] = config.snapshot
         self.router = Router(self._snapshots.values())
+        self.hooks = Hooks(self._snapshots.values())
         routes = list(self.router.routes)
         revisions = frozenset(backend.revision for route in routes for backend in route.backends)
         self._traffic.keep({route.key for route in routes}, revisions)

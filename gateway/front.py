@@ -1,4 +1,4 @@
-"""What one request means: a page of the gateway's own, a call, or an invocation for later."""
+"""What one request means: a page of the gateway's own, a call, an invocation for later, or a webhook's delivery."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from gateway.headers import identity
 from gateway.invocations import Invocations
 from gateway.metrics import CONTENT_TYPE, Metrics
 from gateway.reply import Reply
-from gateway.routes import normal_path
+from gateway.routes import normal_path, not_found
 from gateway.traffic import Traffic
+from gateway.webhooks import Webhooks
 
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
 STARTING = 5.0
@@ -23,10 +24,16 @@ class Front:
     """The handler of every request."""
 
     def __init__(
-        self, agent: GatewayAgent, forwarder: Forwarder, invocations: Invocations, metrics: Metrics, traffic: Traffic
+        self,
+        agent: GatewayAgent,
+        forwarder: Forwarder,
+        invocations: Invocations,
+        webhooks: Webhooks,
+        metrics: Metrics,
+        traffic: Traffic,
     ) -> None:
         self._agent, self._forwarder, self._invocations = agent, forwarder, invocations
-        self._metrics, self._traffic = metrics, traffic
+        self._webhooks, self._metrics, self._traffic = webhooks, metrics, traffic
 
     async def handle(self, request: Request, reply: Reply) -> None:
         head = request.head
@@ -34,16 +41,22 @@ class Front:
         reply.extra.append((b"x-request-id", request_id))
         try:
             path = normal_path(head.target)
-            if path in OWN and not self._agent.router.claims(head.host.decode("ascii")):
+            host = head.host.decode("ascii")
+            if path in OWN and not self._agent.router.claims(host):
                 self._own(path, head.method, reply)
                 return
             if not self._agent.configured and not await self._agent.wait_configured(STARTING):
                 raise later(503, "starting", "the gateway has not heard of any function yet")
-            found = self._agent.router.resolve(head.host.decode("ascii"), path, head.method)
+            hooked = None if self._agent.router.claims(host) else self._agent.hooks.find(path)
+            found = None if hooked else self._agent.router.resolve(host, path, head.method)
         except Rejected:
             self._traffic.rejected += 1
             raise
-        if found.mode == "async-function":
+        if hooked is not None:
+            await self._webhooks.accept(request, reply, *hooked)
+        elif found is None:
+            raise not_found()
+        elif found.mode == "async-function":
             await self._invocations.accept(request, reply, found, request_id)
             self._traffic.function(found.route.key).queued += 1
         else:

@@ -19,11 +19,13 @@ from eventbus.connect import connect
 from gateway.agent import INTERVAL, GatewayAgent
 from gateway.forward import Forwarder
 from gateway.front import Front
-from gateway.invocations import Buses, Connect, Invocations
+from gateway.invocations import Invocations
 from gateway.limits import Limits
 from gateway.metrics import Metrics
+from gateway.outbox import Buses, Connect, Outbox
 from gateway.server import Server
 from gateway.traffic import Traffic
+from gateway.webhooks import Webhooks
 from replicas.client import ControlClient
 from replicas.http import HttpClient
 from replicas.table import ReplicaTable
@@ -72,13 +74,23 @@ async def run(settings: GatewaySettings, ready: Callable[[tuple[str, int]], None
     """
     boot_id = uuid.uuid4().hex
     table, traffic, client = ReplicaTable(), Traffic(), HttpClient()
-    agent = GatewayAgent(boot_id, table, traffic, lambda frame: control.send(frame), interval=settings.interval)  # noqa: PLW0108 - each needs the other
+    agent = GatewayAgent(
+        boot_id,
+        table,
+        traffic,
+        lambda frame: control.send(frame),  # noqa: PLW0108 - each needs the other
+        interval=settings.interval,
+        sources=lambda: webhooks.readings(),  # noqa: PLW0108 - each needs the other
+    )
     control = ControlClient(settings.control, "gateway", settings.agent, boot_id, agent, settings.cache)
     buses = Buses(settings.platform, settings.resolve, settings.connect)
+    outbox = Outbox(buses, agent.snapshots)
+    webhooks = Webhooks(agent, outbox, settings.limits, settings.resolve)
     front = Front(
         agent,
         Forwarder(client, table, traffic, agent, settings.limits),
-        Invocations(buses, agent.snapshots, settings.limits),
+        Invocations(outbox, settings.limits),
+        webhooks,
         Metrics(traffic, table, settings.triggers),
         traffic,
     )
@@ -92,6 +104,7 @@ async def run(settings: GatewaySettings, ready: Callable[[tuple[str, int]], None
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(control.run())
             tasks.create_task(agent.run())
+            tasks.create_task(webhooks.run())
     finally:
         with contextlib.suppress(asyncio.CancelledError):
             await server.stop()

@@ -19,6 +19,8 @@ SOURCE_KINDS = ("kafka", "redis", "cron", "mqtt", "nats", "http")
 DIALECTS = ("exact", "prefix", "suffix", "all", "any", "not", "sql", "expression")
 LONGEST_WINDOW = timedelta(hours=24)
 _INPUT = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}", re.ASCII)
+_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]{1,128}){1,16}/?", re.ASCII)
+_OWN_PATHS = {"function", "async-function", "webhook", "healthz", "readyz", "metrics"}
 _RESERVED = {"event", "data", "true", "false", "null", "in", "has", "size"}
 
 
@@ -36,9 +38,21 @@ def source(spec: EventSourceSpec, namespace: str, complete: bool) -> Iterator[Fa
             if seen.setdefault(event, kind) != kind:
                 yield Fault("E117", (kind, event), f"the event `{event}` already stands under {seen[event]}")
             yield from choices.credentials(settings, (kind, event))
+    for event, hook in spec.http.items():
+        if hook.path is not None and (wrong := _unserved(hook.path)):
+            yield Fault("E113", ("http", event, "path"), wrong)
     if complete and not seen:
         yield Fault("E119", (), f"no event: name one under {', '.join(SOURCE_KINDS)}")
     yield from choices.sink(spec.sink, namespace, ("sink",), complete=complete)
+
+
+def _unserved(path: str) -> str:
+    """Why no webhook can be served at *path*; empty: it can."""
+    if not _PATH.fullmatch(path):
+        return f"`{path[:80]}` is no path: write one such as `/hooks/github`"
+    if path.split("/")[1] in _OWN_PATHS:
+        return f"`/{path.split('/')[1]}` is the gateway's own; choose another path"
+    return ""
 
 
 def trigger(spec: TriggerSpec, namespace: str, complete: bool) -> Iterator[Fault]:

@@ -164,6 +164,18 @@ FIELDS = {
     ),
     "same resource": (FUNCTION + "---\n" + FUNCTION, "E117", "metadata.name", 13),
     "same event": (SOURCE + "  cron: {readings: {schedule: '@hourly'}}\n", "E117", "spec.mqtt.readings", 7),
+    "webhook at the gateway's own path": (
+        SOURCE.replace("mqtt:", "http:").replace("topic: plant/#", "path: /function/team/hello"),
+        "E113",
+        "spec.http.readings.path",
+        8,
+    ),
+    "webhook at no path": (
+        SOURCE.replace("mqtt:", "http:").replace("topic: plant/#", "path: /a/../b"),
+        "E113",
+        "spec.http.readings.path",
+        8,
+    ),
     "two brokers": (
         "apiVersion: events.openfunction.io/v1alpha1\nkind: EventBus\nmetadata: {name: b}\nspec: {nats: {}, mqtt: {url: tcp://x}}\n",
         "E118",

@@ -14,12 +14,13 @@ import msgspec
 
 from api.frames import Endpoint, Notice
 from api.meta import Key, RevisionKey
-from api.model import Backend, Bus, Option, Route, Snapshot
+from api.model import Backend, Bus, Option, Route, Snapshot, Source
 from eventbus.bus import EventBus
 from eventbus.memory import MemoryBus
 from gateway.limits import Limits
-from gateway.main import GatewaySettings
+from gateway.main import GatewaySettings, as_written
 from gateway.main import run as run_gateway
+from gateway.outbox import Resolve
 from replicas.http import HttpClient, Response
 from replicas.server import ControlServer
 
@@ -132,9 +133,9 @@ class World:
             [Endpoint(replica=made.path.stem, address=f"unix:{made.path}", credit=credit) for made in self.replicas],
         )
 
-    def publish(self, *routes: Route) -> None:
+    def publish(self, *routes: Route, sources: tuple[Source, ...] = ()) -> None:
         bus = Bus(key=Key("default", "default"), kind="memory")
-        self.controller.publish(Snapshot(namespace="default", routes=routes, buses=(bus,)))
+        self.controller.publish(Snapshot(namespace="default", routes=routes, buses=(bus,), sources=sources))
 
     async def ask(
         self,
@@ -168,7 +169,11 @@ class World:
 
 @asynccontextmanager
 async def world(
-    folder: Path, *routes: Route, limits: Limits = FAST, interval: timedelta = timedelta(seconds=20)
+    folder: Path,
+    *routes: Route,
+    limits: Limits = FAST,
+    interval: timedelta = timedelta(seconds=20),
+    resolve: Resolve = as_written,
 ) -> AsyncIterator[World]:
     """A gateway that knows *routes* (HELLO unless told) and no replica."""
     notices: list[Notice] = []
@@ -187,6 +192,7 @@ async def world(
         limits=limits,
         interval=interval,
         connect=connect,
+        resolve=resolve,
     )
     gateway = asyncio.create_task(run_gateway(settings, bound.set_result))
     host, port = await bound

@@ -111,7 +111,6 @@ def test_schedules(schedule: str, options: dict[str, str]) -> None:
         "kafka: {e: {brokers: 'k:9092', topic: t}}",
         "redis: {e: {redisHost: 'r:6379'}}",
         "nats: {e: {subject: a.b}}",
-        "http: {e: {}}",
     ],
 )
 def test_sources_that_do_not_run_say_so(text: str) -> None:
