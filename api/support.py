@@ -165,7 +165,6 @@ _TRIGGER: Mapping[str, Support] = {
     "inputs": BOTH,
     "subscribers[].condition": BOTH,
     "subscribers[].filter": BOTH,
-    "subscribers[].filter.sql": later("use expression"),
     "subscribers[].correlation": BOTH,
     "subscribers[].sink.ref": BOTH,
     "subscribers[].sink.uri": BOTH,

@@ -3,7 +3,7 @@
 One event is decoded once, and only the members that some dialect asks for; the rest is skipped by the JSON decoder.
 Anything that cannot be compiled is refused here, at apply, with E125 (does not hold) or E126 (too long, too deep).
 
-The ``sql`` dialect of the specification is not offered: ``expression`` says the same and compiles.
+The dialects of the specification see attributes; ``expression`` is ours and sees ``data`` too.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import msgspec
 
 from api.errors import EvokeError, InvalidInput, Problem
 from api.model import Filter
+from triggers import sql
 from triggers.evaluation import Truth
 from triggers.expressions import MAX_DEPTH, MAX_LENGTH, compile_expression
 
@@ -127,8 +128,10 @@ def _dialect(dialect: str, argument: Any, fields: Fields, depth: int) -> Test:
                 raise _refuse("`expression` takes a string such as `data.battery < 20`")
             return compile_expression(argument, fields.getter)
         case "sql":
-            raise _refuse("the dialect `sql` is not offered: write it as `expression`, such as `data.battery < 20`")
-    raise _refuse(f"unknown filter dialect `{dialect}`: use exact, prefix, suffix, all, any, not or expression")
+            if not isinstance(argument, str):
+                raise _refuse("`sql` takes a string such as `type = 'reading' AND EXISTS subject`")
+            return sql.matches(argument, fields.getter)
+    raise _refuse(f"unknown filter dialect `{dialect}`: use exact, prefix, suffix, all, any, not, sql or expression")
 
 
 def _nested(item: Any, fields: Fields, depth: int) -> Test:

@@ -26,7 +26,7 @@ from controller.readers.delivery import read_delivery
 from controller.readers.filters import placed, read_filter, uncompilable
 from controller.readers.model import Scope, TriggerModel, apart
 from controller.readers.sinks import Receiver
-from triggers import paths
+from triggers.paths import compile_path
 
 
 def read_trigger(resource: Resource, scope: Scope) -> TriggerModel:
@@ -217,7 +217,7 @@ def _correlation(given: Correlation, wanted: object, path: str) -> Iterator[Prob
         yield Problem(code="E125", path=path, message=message)
     if given.key:
         try:
-            paths.compile_path(given.key)
+            compile_path(given.key)
         except InvalidInput as error:
             yield from placed(error, f"{path}.key")
 

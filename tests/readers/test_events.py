@@ -192,7 +192,7 @@ REFUSED = {
     "syntax": ("condition: 'data.x <'", "Invalid", "condition"),
     "unknown name": ("condition: 'reading'", "Invalid", "condition"),
     "regular expression": ("condition: 'data.x.matches(\"(a+)+$\")'", "Invalid", "condition"),
-    "sql": ("filter: {sql: \"type = 'a'\"}", "Invalid", "filter"),
+    "sql": ('filter: {sql: "type = "}', "Invalid", "filter"),
 }
 
 

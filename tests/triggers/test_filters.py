@@ -126,6 +126,7 @@ def test_refused_condition(condition: str, code: str, says: str) -> None:
         ("not", {"exact": {"id": "1"}}, False),
         ("not", {"exact": {"absent": "1"}}, True),
         ("not", {"any": [{"exact": {"id": "2"}}, {"not": {"exact": {"id": "1"}}}]}, True),
+        ("sql", "type LIKE 'io.evoke.%' AND hops = 3", True),
         ("expression", "data.battery < 20", True),
     ],
 )
@@ -145,7 +146,8 @@ def test_filter(dialect: Any, argument: Any, want: bool) -> None:
         ("exact", '{"type":1}', "E125"),
         ("all", "[]", "E125"),
         ("not", '{"regex":{"type":"x"}}', "E125"),
-        ("sql", '"type = 1"', "E125"),
+        ("sql", '"type = "', "E125"),
+        ("sql", "7", "E125"),
         ("expression", "7", "E125"),
         ("all", '[{"all":' * 200 + '[{"exact":{"id":"1"}}]' + "}]" * 200, "E126"),
         ("prefix", '{"type":"' + "x" * 5000 + '"}', "E126"),
