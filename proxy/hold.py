@@ -12,6 +12,7 @@ from api.model import Backend, Subscription
 from eventbus.bus import Attempt, Intake
 from proxy.breaker import Breaker
 from proxy.lanes import Route
+from proxy.loose import LooseWindow
 from proxy.meter import Meter
 from proxy.receiver import backends_of
 from proxy.window import CAPACITY, Window
@@ -72,14 +73,14 @@ class Hold:
             attempts: dict[int, Attempt] = {
                 seq: attempt for (own, seq), attempt in progress.attempts.items() if own == share
             }
-            window = self.windows[share] = Window(
+            kind = Window if self.subscription.delivery.ordering == "key" else LooseWindow
+            window = self.windows[share] = kind(
                 share,
                 floor=progress.floors.get(share, 0),
                 done=progress.done.get(share, ()),
                 attempts=attempts,
                 route=route_over(self.backends),
                 capacity=min(self.subscription.in_flight, CAPACITY),
-                keyed=self.subscription.delivery.ordering == "key",
             )
         return window
 
@@ -115,6 +116,11 @@ class Hold:
     @property
     def held(self) -> int:
         return sum(map(len, self.windows.values()))
+
+    @property
+    def asleep(self) -> int:
+        """Of those held, the ones that wait for a far retry outside of their window."""
+        return sum(window.asleep for window in self.windows.values() if isinstance(window, LooseWindow))
 
     @property
     def room(self) -> int:

@@ -15,10 +15,14 @@ from datetime import datetime
 import msgspec
 
 from eventbus.bus import Incoming
+from eventbus.cloudevents import Malformed as NoEvent
+from eventbus.cloudevents import heading
 from eventbus.errors import BusError
 from proxy.demand import demand
 from proxy.hold import Hold
 from proxy.hops import LIMIT
+from proxy.loose import FAR, LooseWindow
+from proxy.moved import unmark
 from proxy.settle import Settler
 from proxy.wiring import Wiring
 from triggers.filters import Malformed, always
@@ -76,9 +80,12 @@ class Inflow:
     def _admit(self, event: Incoming, now: float) -> bool:
         """Hold one event if it matches; what can be told to fail goes to the dead letters without a try."""
         hold, flaw = self._hold, ""
+        moved = unmark(event.payload)
+        if moved is not None:
+            event = msgspec.structs.replace(event, payload=moved.payload)
         try:
-            fits = hold.predicate is always or hold.predicate(event.payload)
-        except Malformed as error:
+            fits = self._fits(event.payload)
+        except (Malformed, NoEvent) as error:
             fits, flaw = True, f"malformed: {error}"
         window = hold.window(event.share)
         entry = window.receive(event, now, matched=fits)
@@ -86,6 +93,8 @@ class Inflow:
             self._settler.passed(window)
             return False
         later = hold.not_before(event.share, event.seq)
+        if moved is not None and not entry.attempts:
+            entry.attempts, later = moved.attempts, now + moved.not_before - self._wiring.wall()
         if flaw:
             self._settler.bury(window, entry, "malformed", flaw)
         elif marked(event.payload) and (reason := _flaw(event.payload, self._wiring.wall())):
@@ -94,14 +103,24 @@ class Inflow:
             self._settler.bury(window, entry, "max-attempts", entry.error)
         elif later is not None and later > now:
             window.park(entry, later, attempts=entry.attempts, error=entry.error)
+            if isinstance(window, LooseWindow) and later - now > FAR:
+                window.leave(entry, later)
         return True
+
+    def _fits(self, payload: bytes) -> bool:
+        """Whether the subscription wants the event; raises Malformed or NoEvent for what is none."""
+        predicate = self._hold.predicate
+        if predicate is always:
+            heading(payload)
+            return True
+        return predicate(payload)
 
     def ask(self) -> None:
         """Ask the broker for what the replicas, the window and the breaker allow."""
         hold = self._hold
         if hold.over or not hold.backends:
             return
-        held = hold.held
+        held = hold.held - hold.asleep
         if hold.breaker.open and held:
             return
         credit = self.credit

@@ -19,6 +19,7 @@ from proxy.commits import Commits
 from proxy.deliver import Outflow
 from proxy.hold import Hold
 from proxy.intake import Inflow
+from proxy.loose import LooseWindow
 from proxy.meter import Meter
 from proxy.reading import View, readings
 from proxy.receiver import with_sink
@@ -35,6 +36,8 @@ TICK = 1.0
 LAST_WAIT = 25.0
 """Seconds for which work in flight is awaited when the ownership ends."""
 WANT_EVERY = 1.0
+MOVES = 64
+"""Events that are moved to the end of their subject in one step."""
 
 
 class Owner:
@@ -192,6 +195,9 @@ class Owner:
         for window in hold.windows.values():
             for entry in window.wake(now):
                 self._settler.restore(window, entry)
+            if isinstance(window, LooseWindow):
+                for entry, until in window.pinning(MOVES):
+                    self._settler.move(window, entry, until)
         self._expire(hold)
         await self._inflow.sleep_or_wake()
         self._inflow.watch(now)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from api.frames import Notice
 from api.meta import RevisionKey
 from eventbus.bus import Attempt, DeadLetter, EventBus
@@ -16,6 +18,8 @@ from proxy import letters
 from proxy.commits import Commits
 from proxy.hold import Hold
 from proxy.lanes import Entry
+from proxy.loose import FAR, LooseWindow
+from proxy.moved import mark, unmark
 from proxy.outcomes import Bury, Done, Outcome, Park, Release, describe, judge
 from proxy.sink_topic import dedupe_of
 from proxy.window import Window
@@ -77,6 +81,11 @@ class Settler:
         """Read a parked event's payload again; it then waits."""
         self._chore(self._restore(window, entry))
 
+    def move(self, window: Window, entry: Entry, until: float) -> None:
+        """To the end of its subject, where it is tried again at monotonic *until*: it holds the floor back here."""
+        window.condemn(entry)
+        self._chore(self._move(window, entry, self._wiring.wall() + until - self._wiring.clock()))
+
     async def finish(self) -> None:
         """Wait for what is being written."""
         while self.chores:
@@ -104,7 +113,7 @@ class Settler:
         hold.meter.failed += 1
         hold.meter.last_error = outcome.error
         if outcome.kind != "rejected":  # the handler works: it said no to this event
-            hold.breaker.failure(self._wiring.clock(), parked=hold.parked, capacity=hold.capacity)
+            hold.breaker.failure(self._wiring.clock(), parked=hold.parked - hold.asleep, capacity=hold.capacity)
 
     async def _park(self, window: Window, entry: Entry, verdict: Park, revision: RevisionKey) -> None:
         """Write the attempt down, then let its backoff start."""
@@ -117,13 +126,32 @@ class Settler:
             return
         until = failed_at + verdict.delay.total_seconds()
         window.park(entry, until, attempts=verdict.attempts, error=verdict.error)
+        if isinstance(window, LooseWindow) and until - self._wiring.clock() > FAR:
+            window.leave(entry, until)
         self._stir()
+
+    async def _move(self, window: Window, entry: Entry, not_before: float) -> None:
+        """Through the store of dead letters, which every bus replays from to this subscription alone."""
+        hold, subscription = self._hold, self._hold.subscription
+        payload = await self._payload(window, entry)
+        if payload is None:
+            return
+        verdict = Bury("postponed", entry.error, entry.attempts)
+        moved = mark(payload, entry.attempts, not_before)
+        letter = letters.letter(subscription, window.share, entry, verdict, moved, self._wiring.wall())
+
+        async def store() -> None:
+            await hold.intake.dead_letter(letter, window.share, entry.seq)
+            await self._bus.replay(msgspec.structs.replace(letter, group=subscription.group))
+
+        if await self._stored(store):
+            window.finish(entry)
+            self._commits.moved(window, 1, self._wiring.clock())
+            self._stir()
 
     async def _bury(self, window: Window, entry: Entry, verdict: Bury, revision: RevisionKey | None) -> None:
         hold, subscription = self._hold, self._hold.subscription
-        payload = entry.payload
-        while payload is None and not hold.over:
-            payload = await self._read(window, entry)
+        payload = await self._payload(window, entry)
         if payload is None:
             return
         letter = letters.letter(subscription, window.share, entry, verdict, payload, self._wiring.wall())
@@ -183,9 +211,18 @@ class Settler:
             window.restore(entry, payload)
         self._stir()
 
+    async def _payload(self, window: Window, entry: Entry) -> bytes | None:
+        """Payload of an entry, read again until that works; None when the ownership ended before."""
+        payload = entry.payload
+        while payload is None and not self._hold.over:
+            payload = await self._read(window, entry)
+        return payload
+
     async def _read(self, window: Window, entry: Entry) -> bytes | None:
         try:
-            return await self._hold.intake.read(window.share, entry.seq)
+            payload = await self._hold.intake.read(window.share, entry.seq)
+            moved = unmark(payload)
+            return payload if moved is None else moved.payload
         except BusError as error:
             self._hold.meter.last_error = str(error)
             await asyncio.sleep(PAUSES[0])

@@ -27,9 +27,9 @@ TRANSITIONS: Mapping[State, Mapping[State, str]] = {
     },
     "parked": {
         "waiting": "the backoff is over",
-        "dead-writing": "expired",
+        "dead-writing": "expired, or moved to the end of its subject",
     },
-    "dead-writing": {"done": "the dead letter is stored, or was already"},
+    "dead-writing": {"done": "the dead letter is stored, or was already; or the event was moved"},
     "done": {},
 }
 """State -> next state -> why. A done event leaves the window when the floor passes it."""
