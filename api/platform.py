@@ -23,8 +23,8 @@ from api.meta import Key
 FILE = "platform.json"
 LOOPBACK = "127.0.0.1"
 Durability: TypeAlias = Literal["sync", "os"]
-"""When an acknowledged event is on the disk of the embedded broker: ``sync`` before it is acknowledged, ``os`` within two
-minutes. Neither loses it to a killed process, only ``os`` to power loss or a crash of the machine."""
+"""When an event is on the disk of the embedded broker: ``sync`` before it is acknowledged, ``os`` within two minutes.
+Neither loses it to a killed process, only ``os`` to power loss or a crash of the machine."""
 PREFERRED = {"http": 8080, "mqtt": 1883, "nats": 4222, "dapr": 3500}
 
 

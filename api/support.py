@@ -49,8 +49,10 @@ _IMAGES = later("functions run from source folders in this release")
 _SHARED_CORES = kubernetes("processes of this machine have a limit of memory only")
 _COMPONENTS = later("components come with the Dapr API of the proxy; use an EventBus")
 _SHARED = refused("event sources run in the shared proxy, which needs no scaling of its own")
-_STAN = refused("NATS Streaming is at its end of life; this bus is served by the platform's own JetStream")
-_TLS = later("TLS to brokers comes with a later release")
+_STAN = refused(
+    "NATS Streaming is at its end of life and this server is not contacted: this bus is served by the platform's own "
+    "JetStream"
+)
 _KAFKA = later("Kafka comes with a later release; use nats")
 _UPSTREAM_UNUSED = refused("upstream declares it and never reads it")
 _LOG_LEVEL = refused("the platform has one log level; function logs are not touched by it")
@@ -137,9 +139,22 @@ _FUNCTION: Mapping[str, Support] = {
 _BUS: Mapping[str, Support] = {
     "topic": _UPSTREAM_UNUSED,
     "natsStreaming": _STAN,
+    "natsStreaming.subscriptionType": refused("each trigger receives every event once, however many proxies run"),
+    "natsStreaming.durableSubscriptionName": refused("the progress of every trigger is durable, under its own name"),
+    "natsStreaming.ackWaitTime": refused("delivery.timeout of the trigger says when an event is tried again"),
+    "natsStreaming.maxInFlight": BOTH,
+    "natsStreaming.deliverNew": BOTH,
+    "natsStreaming.deliverAll": BOTH,
+    "natsStreaming.startAtSequence": BOTH,
+    "natsStreaming.startWithLastReceived": BOTH,
+    "natsStreaming.startAtTimeDelta": BOTH,
+    "natsStreaming.startAtTime": BOTH,
+    "natsStreaming.startAtTimeFormat": refused(
+        "startAtTime is read as RFC 3339 or seconds since 1970; in another format the trigger starts with new events"
+    ),
+    "natsStreaming.consumerID": refused("proxies connect under names of their own"),
+    "natsStreaming.scaleOption": refused("functions scale on the lag of their triggers; see serving.scaleOptions"),
     "nats": BOTH,
-    "nats.caCert": _TLS,
-    "nats.replicas": later("clustered streams come with a later release"),
     "kafka": _KAFKA,
     "mqtt": later("an MQTT bus comes with a later release; use an EventSource with mqtt"),
 }

@@ -8,6 +8,7 @@ import msgspec
 
 from api.meta import Key
 from api.model import Backend, Bus, Component, Join, Route, Snapshot, Source, Subscription, digest
+from controller.readers.streaming import bounded
 
 DEFAULT_BUS = "default"
 
@@ -33,7 +34,7 @@ def snapshot(
     content = Snapshot(
         namespace=namespace,
         routes=tuple(sorted(routes, key=_key)),
-        subscriptions=tuple(sorted(subscriptions, key=_key)),
+        subscriptions=tuple(sorted((bounded(one, known.get(one.bus)) for one in subscriptions), key=_key)),
         sources=tuple(sorted(sources, key=_key)),
         joins=tuple(sorted(joins, key=_key)),
         buses=tuple(known[key] for key in sorted(known)),

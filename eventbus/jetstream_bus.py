@@ -66,6 +66,7 @@ class JetStreamBus:
         self._connection = Connection(read, name=f"evoke {bus.key}")
         self._max_bytes = int(options.get("maxBytes", MAX_BYTES))
         self._retain = int(options.get("retain", RETAIN))
+        self._start = options.get("start", "new")
         self._lazy = options.get("durability") == "os"
         self._group = options.get("durability") == "sync"
         """The broker syncs every message: publishes that overlap share one fsync."""
@@ -187,7 +188,7 @@ class JetStreamBus:
             topic.reading = None
 
     def _membership(self, subscription: Subscription) -> Membership:
-        return Membership(self._records, topics.topic(self.key, subscription.subject), subscription)
+        return Membership(self._records, topics.topic(self.key, subscription.subject), subscription, self._start)
 
     async def open(self, subscription: Subscription, *, worker: str, deliver: Deliver, lost: Lost) -> JetStreamIntake:
         await self._topic(subscription.subject)

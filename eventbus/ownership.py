@@ -8,6 +8,7 @@ still exist.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from eventbus.bus import Attempt
 from eventbus.errors import Fenced
 from eventbus.jetstream import NANOSECONDS, WRONG_LAST, ApiError, Bucket, ConsumerInfo, JetStream
 from eventbus.progress import Mark
+from eventbus.start import floor
 
 MAX_ACK_PENDING = 20_000
 """Largest span above the floor, done events included."""
@@ -65,8 +67,10 @@ class Claim(msgspec.Struct, frozen=True):
 class Membership:
     """One subscription's names and its takeover."""
 
-    def __init__(self, records: Records, topic: subjects.Topic, subscription: Subscription) -> None:
+    def __init__(self, records: Records, topic: subjects.Topic, subscription: Subscription, start: str = "new") -> None:
+        """*start*: where the bus lets those begin that did not ask for all (see start.py)."""
         self.records, self.topic, self.subscription = records, topic, subscription
+        self._start = "all" if subscription.start == "all" else start
         self.member = subjects.member_of(subscription)
         self.key = f"{topic.bus}.{topic.topic}.{self.member}"
         self._js = records.js
@@ -121,8 +125,7 @@ class Membership:
             marks.append(window)
         if marks:
             return progress.highest(marks)
-        state = (await self._js.stream_info(self.topic.stream)).state
-        return Mark(max(state.first_seq - 1, 0) if self.subscription.start == "all" else state.last_seq)
+        return Mark(await floor(self._js, self.topic.stream, self._start, time.time()))
 
     async def window(self) -> Mark | None:
         """The recorded floor and done map."""

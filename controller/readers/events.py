@@ -12,7 +12,7 @@ from api.kinds.buses import EventBusSpec
 from api.kinds.sources import CronSource, EventSourceSpec
 from api.meta import Key
 from api.model import Bus, Option, Source, Subscription
-from controller.readers import names, sinks
+from controller.readers import names, sinks, streaming
 from controller.readers.model import Scope, SourceModel, apart
 from controller.readers.options import read_options
 from controller.readers.sinks import Receiver
@@ -22,12 +22,14 @@ NOT_HELD = frozenset({"kafka", "redis", "nats"})
 
 
 def read_bus(resource: Resource) -> Bus:
-    """A bus without a broker, or with NATS Streaming, is the platform's own: kind nats without options."""
+    """A bus without a broker, or with NATS Streaming, is the platform's own: kind nats without an address."""
     spec: EventBusSpec = resource.spec
     if spec.kafka is not None:
         return Bus(key=resource.key, kind="kafka", options=read_options(spec.kafka))
     if spec.mqtt is not None:
         return Bus(key=resource.key, kind="mqtt", options=read_options(spec.mqtt))
+    if spec.nats_streaming is not None:
+        return Bus(key=resource.key, kind="nats", options=streaming.read_options(spec.nats_streaming))
     options = read_options(spec.nats) if spec.nats is not None else {}
     return Bus(key=resource.key, kind="nats", options=options)
 
@@ -72,7 +74,7 @@ def _options(kind: str, settings: msgspec.Struct) -> dict[str, Option]:
     options = read_options(settings)
     if isinstance(settings, CronSource):
         zone, schedule = schedules.split(settings.schedule)
-        return {"schedule": schedule, **({"timeZone": zone} if zone else {})}
+        return {**options, "schedule": schedule, **({"timeZone": zone} if zone else {})}
     return {"qos": "1", **options} if kind == "mqtt" else options
 
 

@@ -43,6 +43,33 @@ def test_a_killed_broker_loses_nothing_and_repeats_nothing(real: Broker, server:
 
 
 @pytest.mark.broker
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        ("all", [0, 1, 2, 3, 4]),
+        ("new", [4]),
+        ("last", [3, 4]),
+        ("sequence:3", [2, 3, 4]),
+        ("sequence:99", [4]),
+        ("time:0", [0, 1, 2, 3, 4]),
+        ("time:9999999999", [4]),
+        ("ago:3600", [0, 1, 2, 3, 4]),
+        ("ago:0", [4]),
+    ],
+)
+def test_a_bus_says_where_subscribers_start(real: Broker, start: str, expected: list[int]) -> None:
+    real.options["start"] = start
+
+    async def test(bus: EventBus) -> None:
+        await fill(bus, 4)
+        owner = await Owner.open(bus, real.subscription(start="new"))
+        await fill(bus, 1, first=4)
+        assert ids(await owner.take(len(expected))) == expected
+
+    real.run(test)
+
+
+@pytest.mark.broker
 def test_progress_survives_a_killed_broker(real: Broker, server: Nats) -> None:
     async def test(bus: EventBus) -> None:
         subscription = real.subscription()

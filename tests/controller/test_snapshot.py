@@ -36,6 +36,14 @@ def test_order_changes_neither_bytes_nor_digest() -> None:
     assert one.digest != snapshot("other", **parts).digest
 
 
+def test_a_bus_bounds_what_its_subscribers_have_in_flight() -> None:
+    bounded = Bus(key=BUS, kind="nats", options={"maxInFlight": "7"})
+    found = snapshot("default", buses=[bounded], subscriptions=[subscription("a")])
+
+    assert [one.in_flight for one in found.subscriptions] == [7]
+    assert snapshot("default", subscriptions=[subscription("a")]).subscriptions[0].in_flight == 4096
+
+
 def test_every_namespace_has_the_default_bus_unless_it_declares_it() -> None:
     declared = Bus(key=BUS, kind="kafka")
 
