@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
-import shutil
-import socket
-import subprocess
-import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
-import paho.mqtt.client as paho
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from api.meta import Key
-from api.model import Source
 from api.platform import spare
 from eventbus import embedded
 from eventbus.errors import BusFull, TooLarge
+from eventbus.mqtt_message import Message
 from tests.brokers import Nats, start_nats
+from tests.sources.mqtt_world import Bus, Publisher, make, numbers, run, running
 from triggers.sources import mqtt
 from triggers.sources.source import BadSource, SourceError
 
-numbers = itertools.count()
 pytestmark = pytest.mark.broker
 
 
@@ -38,82 +28,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nats]:
     nats.stop()
 
 
-class Publisher:
-    """A device: publishes with QoS 1 and waits for each PUBACK."""
-
-    def __init__(self, port: int) -> None:
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv311)
-        self._client.connect("127.0.0.1", port)
-        self._client.loop_start()
-
-    def send(self, topic: str, payload: bytes | str, *, retain: bool = False, qos: int = 1) -> None:
-        self._client.publish(topic, payload, qos=qos, retain=retain).wait_for_publish(10)
-
-    def stop(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
-
-
 @pytest.fixture
 def device(server: Nats) -> Iterator[Publisher]:
     publisher = Publisher(server.mqtt_port)
     yield publisher
     publisher.stop()
-
-
-class Bus:
-    """Keeps what is published; refuses while *refusing* holds an error, waits while *closed*."""
-
-    def __init__(self) -> None:
-        self.events: list[dict[str, object]] = []
-        self.keys: list[str] = []
-        self.refusing: Exception | None = None
-        self.open = asyncio.Event()
-        self.open.set()
-        self.asked = 0
-        self._changed = asyncio.Event()
-
-    async def __call__(self, payload: bytes, *, key: str, dedupe: str) -> None:
-        self.asked += 1
-        self._changed.set()
-        await self.open.wait()
-        if self.refusing is not None:
-            raise self.refusing
-        self.events.append(json.loads(payload))
-        self.keys.append(key)
-        self._changed.set()
-
-    async def wait(self, done: Callable[[], object]) -> None:
-        async with asyncio.timeout(20):
-            while not done():
-                self._changed.clear()
-                try:
-                    async with asyncio.timeout(0.05):
-                        await self._changed.wait()
-                except TimeoutError:
-                    continue
-
-
-def make(port: int, name: str = "", **options: str) -> mqtt.MqttSource:
-    name = name or f"readings.n{next(numbers)}"
-    source = Source(key=Key("default", name), kind="mqtt", options={}, bus=Key("default", "default"), subject="s")
-    return mqtt.MqttSource(source, {"url": f"mqtt://127.0.0.1:{port}", **options})
-
-
-@asynccontextmanager
-async def running(source: mqtt.MqttSource, bus: Bus, *, wait: bool = True) -> AsyncIterator[None]:
-    task = asyncio.create_task(source.run(bus))
-    try:
-        if wait:
-            await bus.wait(lambda: source.state().connected)
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-def run(test: Callable[[], Coroutine[None, None, None]]) -> None:
-    asyncio.run(test())
 
 
 def test_messages_become_events(server: Nats, device: Publisher) -> None:
@@ -193,12 +112,12 @@ def test_a_message_sent_again_on_a_live_connection_is_one_event(server: Nats) ->
         again = 0
         arrived = source._arrived
 
-        def count(arrival: mqtt.Arrival) -> None:
+        def count(message: Message) -> None:
             nonlocal again
-            again += arrival.again
-            arrived(arrival)
+            again += message.again
+            arrived(message)
 
-        source._arrived = count  # type: ignore[method-assign]  # to see what the broker did
+        source._link._on_message = count  # to see what the broker did
         async with running(source, bus):
             bus.open.clear()
             for number in range(3):
@@ -315,40 +234,12 @@ def test_nobody_there_is_reported() -> None:
     async def test() -> None:
         bus, source = Bus(), make(spare(), topic="x")
         async with running(source, bus, wait=False):
-            await bus.wait(lambda: "does not answer" in source.state().message)
+            await bus.wait(lambda: "nobody listens" in source.state().message)
 
         assert source.state().reason == "Unreachable"
         assert not source.state().connected
 
     run(test)
-
-
-def test_a_refused_subscription_is_reported() -> None:
-    """A listener that takes the connection and answers SUBACK 0x80."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        connection, _ = listener.accept()
-        connection.recv(1000)
-        connection.sendall(b"\x20\x02\x00\x00")
-        request = connection.recv(1000)
-        connection.sendall(b"\x90\x03" + request[2:4] + b"\x80")
-        connection.recv(1000)
-        connection.close()
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-
-    async def test() -> None:
-        bus, source = Bus(), make(listener.getsockname()[1], topic="secret/#")
-        async with running(source, bus, wait=False):
-            await bus.wait(lambda: "refused the subscription to secret/#" in source.state().message)
-
-        assert source.state().reason == "AuthFailed"
-
-    run(test)
-    thread.join(10)
-    listener.close()
 
 
 def locked(tmp_path: Path) -> Nats:
@@ -397,30 +288,3 @@ def test_publishing_needs_a_plain_topic(server: Nats) -> None:
 def test_bad_options_are_refused(options: dict[str, str]) -> None:
     with pytest.raises(BadSource):
         make(1, **options)
-
-
-@pytest.mark.skipif(shutil.which("mosquitto") is None, reason="MQTT 5 needs mosquitto: apt-get install mosquitto")
-def test_mqtt_5_and_a_session_of_ours(tmp_path: Path) -> None:
-    port = spare()
-    (tmp_path / "conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
-    process = subprocess.Popen(["mosquitto", "-c", str(tmp_path / "conf")], stderr=subprocess.DEVNULL)
-
-    async def test() -> None:
-        name = f"readings.five{next(numbers)}"
-        first = Bus()
-        source = make(port, name, topic="v/#", version="5")
-        async with running(source, first):
-            first.open.clear()
-            await source.publish("v/1", b"1")
-            await first.wait(lambda: first.asked)
-        second = Bus()
-        async with running(make(port, name, topic="v/#", version="5"), second):
-            await second.wait(lambda: second.events)
-
-        assert [event["data"] for event in second.events] == [1]
-
-    try:
-        run(test)
-    finally:
-        process.terminate()
-        process.wait(10)

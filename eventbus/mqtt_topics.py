@@ -1,0 +1,28 @@
+"""MQTT topics: which filter matches which, and under which topic a subject of the bus is published; pure."""
+
+from __future__ import annotations
+
+import re
+
+_UNSAFE = re.compile(r"[%+#\x00-\x1f\x7f-\x9f]|^\$")
+_ESCAPED = re.compile(r"%([0-9A-F]{2})")
+
+
+def topic_of(subject: str) -> str:
+    """The topic of a bus's subject: itself, but for what no topic may hold, which is percent-encoded."""
+    return _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", subject)
+
+
+def subject_of(topic: str) -> str:
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), topic)
+
+
+def matches(filter_: str, topic: str) -> bool:
+    """Whether a topic filter matches a topic (MQTT 5, 4.7); wildcards first in the filter match no ``$`` topic."""
+    if topic.startswith("$") and filter_[:1] in {"+", "#"}:
+        return False
+    wanted, levels = filter_.split("/"), topic.split("/")
+    if wanted[-1] == "#":
+        wanted.pop()
+        levels = levels[: len(wanted)]
+    return len(wanted) == len(levels) and all(want in {"+", level} for want, level in zip(wanted, levels, strict=True))
