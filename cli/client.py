@@ -13,7 +13,10 @@ from api.errors import InvalidInput, NotFound, Problem, Unavailable
 from cli import kinds
 from cli.errors import Failed, NoPlatform, Usage, did_you_mean
 from cli.target import Local, Target
-from cli.transport import LocalTransport, Reply, Service, Transport
+from cli.transport import Ask, LocalTransport, Reply, Service, Transport
+
+PORTION = 200
+"""Ids of one request: they stand in its line."""
 
 
 def connect(target: Target, namespace: str) -> Client:
@@ -143,8 +146,12 @@ class Client:
         return int(self._ask("operations", "POST", path, body={"ids": ids and list(ids)}, timeout=None)["count"])
 
     def purge(self, trigger: str, ids: Sequence[str] | None) -> int:
-        query = {"ids": ",".join(ids) if ids else None}
-        return int(self._ask("operations", "DELETE", self._operation("dead-letters", trigger), query=query)["count"])
+        path, count = self._operation("dead-letters", trigger), 0
+        portions = [ids[at : at + PORTION] for at in range(0, len(ids), PORTION)] if ids else [None]
+        for portion in portions:
+            query = {"ids": ",".join(portion) if portion else None}
+            count += int(self._ask("operations", "DELETE", path, query=query, timeout=None)["count"])
+        return count
 
     # the wire
 
@@ -158,7 +165,7 @@ class Client:
         return "/v1/namespaces/" + "/".join(quote(part, safe="") for part in (self.namespace, *parts))
 
     def _open(self, service: Service, method: str, path: str, **how: Any) -> Reply:
-        reply = self._transport.open(service, method, path, **how)
+        reply = self._transport.open(Ask(service, method, path, **how))
         if reply.status >= 400:
             raise refusal(reply.status, reply.json())
         return reply

@@ -45,6 +45,8 @@ def names(command: str, given: Sequence[str]) -> list[str]:
     """Subcommands, kinds, or the names of resources."""
     tree: Any = typer.main.get_command(load(command))
     if subcommands := getattr(tree, "commands", None):
+        if command == "dead-letters" and len(given) == 1:
+            return existing("trigger", "function")
         return list(subcommands) if not given else []
     if command in TAKES_KIND:
         return [kinds.plural(kind) for kind in kinds.ORDER] if not given else existing(kinds.canonical(given[0]))
@@ -53,13 +55,16 @@ def names(command: str, given: Sequence[str]) -> list[str]:
     return ["bash", "zsh", "fish"] if command == "completion" else []
 
 
-def existing(kind: str) -> list[str]:
-    """Names of the resources of *kind* on the local platform, when it answers at once."""
+def existing(*wanted: str) -> list[str]:
+    """Names of the resources of the *wanted* kinds on the local platform, when it answers at once."""
     from cli.target import Local, resolve
-    from cli.transport import LocalTransport
+    from cli.transport import Ask, LocalTransport
 
     target = resolve(None)
     if not isinstance(target, Local):
         return []
-    reply = LocalTransport(target.run).open("controller", "GET", f"/v1/resources/{kind}", timeout=WAIT)
-    return [item["metadata"]["name"] for item in reply.json().get("items", [])]
+    found: list[str] = []
+    for kind in wanted:
+        reply = LocalTransport(target.run).open(Ask("controller", "GET", f"/v1/resources/{kind}", timeout=WAIT))
+        found += [item["metadata"]["name"] for item in reply.json().get("items", [])]
+    return found

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 from urllib.parse import urlencode
 
+import msgspec
+
 from cli.errors import NoPlatform
 
 Service = Literal["controller", "operations"]
@@ -65,22 +67,29 @@ class Reply:
                 self._connection.close()
 
 
-class Transport(Protocol):
-    def open(
-        self,
-        service: Service,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, object] | None = None,
-        body: Any = None,
-        timeout: float | None = TIMEOUT,
-        proxy: int = 0,
-    ) -> Reply:
-        """Send one request; *body* is JSON-encoded unless it is bytes; *proxy*: which one serves the operations.
+class Ask(msgspec.Struct, frozen=True):
+    """One request."""
 
-        Raises NoPlatform when nobody answers.
-        """
+    service: Service
+    method: str
+    path: str
+    query: Mapping[str, object] = {}
+    """What is None, empty or False is left out."""
+    body: Any = None
+    """JSON-encoded unless it is bytes."""
+    timeout: float | None = TIMEOUT
+    proxy: int = 0
+    """Which one serves the operations."""
+
+    @property
+    def target(self) -> str:
+        given = {name: _text(value) for name, value in self.query.items() if value not in (None, "", False)}
+        return f"{self.path}?{urlencode(given)}" if given else self.path
+
+
+class Transport(Protocol):
+    def open(self, ask: Ask) -> Reply:
+        """Send one request. Raises NoPlatform when nobody answers."""
         ...
 
     def proxies(self) -> int:
@@ -107,23 +116,11 @@ class LocalTransport:
     def __init__(self, run: Path) -> None:
         self._run = run
 
-    def open(
-        self,
-        service: Service,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, object] | None = None,
-        body: Any = None,
-        timeout: float | None = TIMEOUT,
-        proxy: int = 0,
-    ) -> Reply:
-        asked = {name: _text(value) for name, value in (query or {}).items() if value not in (None, "", False)}
-        target = f"{path}?{urlencode(asked)}" if asked else path
-        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    def open(self, ask: Ask) -> Reply:
+        data = ask.body if ask.body is None or isinstance(ask.body, bytes) else json.dumps(ask.body).encode()
         headers = {"content-type": "application/json"} if data is not None else {}
-        connection = UnixConnection(self._run / SOCKETS[service].format(proxy), timeout=timeout)
-        return send(connection, method, target, data, headers)
+        connection = UnixConnection(self._run / SOCKETS[ask.service].format(ask.proxy), timeout=ask.timeout)
+        return send(connection, ask.method, ask.target, data, headers)
 
     def proxies(self) -> int:
         return max(1, len(list(self._run.glob(SOCKETS["operations"].format("*")))))

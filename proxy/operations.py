@@ -8,31 +8,28 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import re
-from collections.abc import AsyncIterator, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
 
 import msgspec
 
 from api import topics
 from api.errors import EvokeError, InvalidInput, NotFound, Problem, Unavailable
 from api.meta import Key
-from api.model import Snapshot, Subscription
-from eventbus.bus import DeadLetter, EventBus
+from api.model import Snapshot
+from eventbus.bus import EventBus
 from eventbus.cloudevents import Heading, Malformed, Spoofed, checked, dedupe_id, from_request
 from eventbus.errors import BusError, BusFull, TooLarge
 from functions_framework.codec import MAX_BATCH, carries_event
 from proxy.asgi import Answer, BodyTooLarge, Lines, Reply, Request, Router, json_reply
 from proxy.buses import Buses
+from proxy.dead_letters import DeadLetterRoutes, one_line
+from proxy.parameters import decoded, invalid, moment
 from proxy.sources import Sources
 from triggers import filters
 from triggers.sources.source import SourceError
 
 BODY_LIMIT = 32 << 20
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_encode = msgspec.json.Encoder().encode
-_raw = msgspec.json.Decoder(msgspec.Raw)
 
 
 class Events(msgspec.Struct, frozen=True):
@@ -50,12 +47,6 @@ class SourceMessage(msgspec.Struct, frozen=True):
     count: int = 1
 
 
-class Selection(msgspec.Struct, frozen=True):
-    """Body of a replay; None: every letter."""
-
-    ids: list[str] | None = None
-
-
 class OperationsApi:
     def __init__(self, buses: Buses, sources: Sources, snapshots: Mapping[str, Snapshot]) -> None:
         self._buses, self._sources, self._snapshots = buses, sources, snapshots
@@ -64,9 +55,7 @@ class OperationsApi:
         route(["POST"], f"{base}/buses/{{bus}}/publish", self._publish)
         route(["GET"], f"{base}/buses/{{bus}}/tail", self._tail)
         route(["POST"], f"{base}/sources/{{source}}/publish", self._publish_through)
-        route(["GET"], f"{base}/dead-letters/{{trigger}}", self._list)
-        route(["POST"], f"{base}/dead-letters/{{trigger}}", self._replay)
-        route(["DELETE"], f"{base}/dead-letters/{{trigger}}", self._purge)
+        DeadLetterRoutes(buses, snapshots).serve(self.app, f"{base}/dead-letters/{{trigger}}")
 
     def _bus(self, request: Request) -> EventBus:
         key = Key(request.params["namespace"], request.params["bus"])
@@ -87,7 +76,7 @@ class OperationsApi:
         return json_reply({"published": len(payloads)})
 
     async def _publish_through(self, request: Request) -> Answer:
-        message = _decode(request.body, SourceMessage)
+        message = decoded(request.body, SourceMessage)
         namespace, name = request.params["namespace"], request.params["source"]
         hosted = self._sources.find(namespace, name)
         if not hosted:
@@ -109,65 +98,8 @@ class OperationsApi:
     async def _tail(self, request: Request) -> Answer:
         bus = self._bus(request)
         predicate = filters.compile(None, request.query.get("filter") or None)
-        since = _since(request.query.get("since", ""), datetime.now(UTC))
+        since = moment(request.query.get("since", ""), datetime.now(UTC))
         return Lines(_matching(bus, request.query.get("subject") or ">", since, predicate))
-
-    async def _list(self, request: Request) -> Answer:
-        wanted, reason = request.query.get("id"), request.query.get("reason")
-        since = _since(request.query.get("since", ""), datetime.now(UTC))
-
-        async def lines() -> AsyncIterator[bytes]:
-            async for name, _, letter in self._letters(request):
-                asked = wanted in {None, "", name} and reason in {None, "", letter.reason}
-                if asked and (since is None or letter.at >= since):
-                    yield _letter(name, letter)
-
-        return Lines(_each([line async for line in lines()]))
-
-    async def _replay(self, request: Request) -> Answer:
-        wanted = _decode(request.body or b"{}", Selection).ids
-        chosen = [
-            (bus, letter) async for name, bus, letter in self._letters(request) if wanted is None or name in wanted
-        ]
-        for bus, letter in chosen:
-            await bus.replay(letter)
-        return json_reply({"count": len(chosen)})
-
-    async def _purge(self, request: Request) -> Answer:
-        given = request.query.get("ids")
-        wanted = given.split(",") if given else None
-        found: dict[Key, tuple[EventBus, list[str]]] = {}
-        async for name, bus, letter in self._letters(request):
-            if wanted is None or name in wanted:
-                found.setdefault(letter.subscription, (bus, []))[1].append(letter.id)
-        count = 0
-        for subscription, (bus, ids) in found.items():
-            count += await bus.purge_dead_letters(subscription, ids)
-        return json_reply({"count": count})
-
-    async def _letters(self, request: Request) -> AsyncIterator[tuple[str, EventBus, DeadLetter]]:
-        """Every letter of a trigger with the id that people use: among several subscriptions, theirs comes first."""
-        found = list(self._subscriptions(request.params["namespace"], request.params["trigger"]))
-        for subscription in found:
-            bus = self._buses.get(subscription.bus)
-            if bus is None:
-                continue
-            async for letter in bus.dead_letters(subscription.key):
-                prefix = f"{subscription.key.name}/" if len(found) > 1 else ""
-                yield f"{prefix}{letter.id}", bus, letter
-
-    def _subscriptions(self, namespace: str, trigger: str) -> Iterator[Subscription]:
-        snapshot = self._snapshots.get(namespace)
-        declared = snapshot.subscriptions if snapshot else ()
-        found = [one for one in declared if trigger in {one.trigger, one.key.name}]
-        if not found:  # a function's name stands for all that it is subscribed to
-            found = [one for one in declared if any(trigger == backend.revision.function for backend in one.backends)]
-        if not found:
-            there = ", ".join(sorted({one.trigger or one.key.name for one in declared})) or "none"
-            raise NotFound(
-                f"no trigger named '{trigger}' in namespace {namespace}", code="E194", hint=f"there is {there}"
-            )
-        return iter(found)
 
 
 def _check_subject(subject: str) -> None:
@@ -218,27 +150,7 @@ def _payload(message: SourceMessage) -> bytes:
     try:
         return base64.b64decode(message.payload_base64, validate=True)
     except binascii.Error as error:
-        raise _invalid(f"payload_base64 does not hold: {error}") from error
-
-
-def _decode(body: bytes, type_: Any) -> Any:
-    try:
-        return msgspec.json.decode(body, type=type_)
-    except msgspec.DecodeError as error:
-        raise _invalid(str(error)) from error
-
-
-def _since(text: str, now: datetime) -> datetime | None:
-    """``10m`` before *now*, or an RFC 3339 time; None where nothing is given."""
-    if not text:
-        return None
-    if match := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text):
-        return now - timedelta(seconds=float(match[1]) * UNITS[match[2]])
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise _invalid(f"since is `{text}`: write 10m, or a time such as 2026-01-31T12:00:00Z") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+        raise invalid(f"payload_base64 does not hold: {error}") from error
 
 
 async def _matching(
@@ -247,29 +159,9 @@ async def _matching(
     async for event in bus.tail(subject, since=since):
         try:
             if predicate(event.payload):
-                yield event.payload
+                yield one_line(event.payload)
         except filters.Malformed:
             continue
-
-
-async def _each(lines: list[bytes]) -> AsyncIterator[bytes]:
-    for line in lines:
-        yield line
-
-
-def _letter(name: str, letter: DeadLetter) -> bytes:
-    members: dict[str, Any] = msgspec.to_builtins(letter)
-    members["id"], members["subscription"] = name, str(letter.subscription)
-    del members["payload"]
-    try:
-        members["event"] = _raw.decode(letter.payload)
-    except msgspec.DecodeError:
-        members["payload_base64"] = base64.b64encode(letter.payload).decode()
-    return bytes(_encode(members))
-
-
-def _invalid(message: str) -> InvalidInput:
-    return InvalidInput([Problem(code="E111", message=message)])
 
 
 async def _missing(request: Request) -> Answer:

@@ -223,7 +223,10 @@ def test_dead_letters(platform: Shell) -> None:
     first, *_ = platform.letters(3)
 
     assert (first["reason"], first["error"], first["event"]["data"]["bad"]) == ("rejected", "a bad alarm", True)
-    assert json.loads(platform.ends(0, "dead-letters", "show", "alarm", "--id", first["id"]).stdout) == first
+    shown = ("dead-letters", "show", "alarm", "--id", first["id"])
+    assert json.loads(platform.ends(0, *shown, "-o", "json").stdout) == first
+    assert "reason    rejected\nerror     a bad alarm\nattempts  1\n" in platform.ends(0, *shown).stdout
+    assert platform.ends(0, *shown, "--bytes", "hex").stdout.splitlines()[-2].count(" ") > 16
     assert platform.ends(2, "dead-letters", "replay", "alarm", "--all").stderr.startswith("error: E165 ")
     assert platform.ends(0, "dead-letters", "replay", "alarm", "--id", first["id"]).stdout == "replayed 1\n"
     again = until(

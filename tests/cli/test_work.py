@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -114,6 +115,56 @@ def test_dead_letters_are_purged_only_when_told(evoke: Evoke, platform: fake.Pla
     assert evoke("dead-letters", "purge", "hello", "--all").code == 2
     assert evoke("dead-letters", "purge", "hello", "--id", "1", "--id", "2", "--yes").out == "purged 2\n"
     assert platform.asked[-1][1] == f"{LETTERS}?ids=1%2C2"
+
+
+LETTER = {
+    "id": "0-17", "reason": "rejected", "error": "no \x1b amount", "attempts": 1, "at": "2026-01-31T12:00:00Z",
+    "subject": "orders", "event_id": "1", "event_source": "/s", "key": "ada",
+    "event": {"id": "1", "data": {"n": "\u00e9"}},
+}  # fmt: skip
+
+
+def test_a_dead_letter_is_shown_whole(evoke: Evoke, platform: fake.Platform) -> None:
+    platform.on("GET", LETTERS, fake.Lines([LETTER]))
+
+    lines = evoke("dead-letters", "show", "hello", "--limit", "1").out.splitlines()
+    assert lines[:4] == ["id        0-17", "reason    rejected", "error     no \\x1b amount", "attempts  1"]
+    assert lines[lines.index("") + 1 :][:2] == ["{", '  "id": "1",']
+    assert platform.asked[-1][1] == f"{LETTERS}?limit=1"
+    assert json.loads(evoke("dead-letters", "show", "hello", "-o", "json").out) == LETTER
+    assert evoke("dead-letters", "show", "hello", "--bytes", "octal").err.startswith("error: E162 ")
+    missing = evoke("dead-letters", "show", "hello", "--id", "0-18")
+    assert (missing.code, missing.err.split(";")[0]) == (1, "error: E194 no dead letter 0-18 of hello")
+
+
+def test_the_bytes_of_a_dead_letter(evoke: Evoke, platform: fake.Platform) -> None:
+    """Bytes that are no JSON come in base64, and are shown so that no terminal suffers."""
+    encoded = base64.b64encode(b"\xffnot \x1b[2J json, and seventeen").decode()
+    letter = {name: value for name, value in LETTER.items() if name != "event"} | {"payload_base64": encoded}
+    platform.on("GET", LETTERS, fake.Lines([letter]))
+
+    assert evoke("dead-letters", "show", "hello", "--bytes", "base64").out.splitlines()[-1] == encoded
+    assert platform.asked[-1][1] == f"{LETTERS}?bytes=1"
+    for form in ("hex", "json"):
+        first, second = evoke("dead-letters", "show", "hello", "--bytes", form).out.splitlines()[-2:]
+        assert first == "00000000  ff 6e 6f 74 20 1b 5b 32 4a 20 6a 73 6f 6e 2c 20  .not .[2J json, "
+        assert second.startswith("00000010  61 6e 64 ")
+
+
+def test_many_are_purged_in_portions(evoke: Evoke, platform: fake.Platform) -> None:
+    platform.on("GET", LETTERS, fake.Lines([LETTER | {"id": f"0-{n}"} for n in range(450)]))
+    platform.on("DELETE", LETTERS, {"count": 150})
+
+    assert evoke("dead-letters", "purge", "hello", "--reason", "rejected", "--yes").out == "purged 450\n"
+    assert max(len(target) for verb, target, _ in platform.asked if verb == "DELETE") < 4000
+
+
+def test_dead_letters_complete_their_triggers(evoke: Evoke, platform: fake.Platform) -> None:
+    platform.on("GET", "/v1/resources/trigger", {"items": [fake.resource("Trigger", "low-battery")]})
+    platform.on("GET", "/v1/resources/function", {"items": [fake.resource("Function", "lower")]})
+
+    assert evoke("__complete", "dead-letters", "show", "lo").out.split() == ["low-battery", "lower"]
+    assert evoke("__complete", "dead-letters", "show", "lower", "").out == ""
 
 
 def test_secrets_come_from_stdin_or_a_file(
