@@ -1,48 +1,56 @@
-"""The project that the fault tests run: MQTT events into one function that writes a receipt for each."""
+"""The project that the fault tests run: events of any source into functions that write a receipt for each."""
 
 from __future__ import annotations
 
-import threading
+import hashlib
 from pathlib import Path
-from typing import Any
 
-import paho.mqtt.client as mqtt
+from tests.faults.journal import RECEIPT, Ledger
 
-from tests.faults.ledger import Ledger, Receipt
-
-FUNCTION = """
-import json, os, random, time
+SINGLE = """
+import random, time
 import functions_framework as ff
 
-RECEIPTS = os.open(os.environ["RECEIPTS"], os.O_WRONLY | os.O_APPEND)
 FAILURES = float(os.environ.get("FAILURES", "0"))
 
-def receipt(entry):
-    os.write(RECEIPTS, (json.dumps(entry) + "\\n").encode())
-
-@ff.cloud_event
-def ledger(event):
-    sent = event.data
+def handle(sent, attempt):
     time.sleep(sent.get("work", 0))
     if random.random() < FAILURES:
         raise RuntimeError("a failure that the test asked for")
-    receipt({"id": sent["id"], "key": sent["key"], "n": sent["n"]})
+    hand_in(receipt(sent, attempt))
+
+@ff.cloud_event
+def ledger(event, context):
+    handle(event.data, context.attempt)
 
 @ff.http
 def over_http(request):
-    sent = request.get_json()
-    time.sleep(sent.get("work", 0))
-    receipt({"id": sent["id"], "key": sent["key"], "n": sent["n"]})
+    handle(request.get_json(), 1)
     return "done"
 """
+
+BATCH = """
+import functions_framework as ff
+
+@ff.batch(max_size=100)
+def ledger(events):
+    hand_in(*(receipt(event.data, 1) for event in events))
+"""
+"""One write for a batch: for the long runs."""
+
+EMBEDDED = """
+mqtt:
+    readings: {topic: ledger/#}
+"""
+"""A source at the platform's own MQTT listener."""
 
 MANIFEST = """
 apiVersion: events.openfunction.io/v1alpha1
 kind: EventSource
 metadata: {{name: plant}}
 spec:
-  mqtt:
-    readings: {{topic: ledger/#}}
+  eventBus: {bus}
+  {source}
   sink:
     ref: {{apiVersion: core.openfunction.io/v1beta2, kind: Function, name: ledger}}
 ---
@@ -53,8 +61,8 @@ spec:
   serving:
     triggers: {{http: {{}}}}
     concurrency: {concurrency}
-    params: {{RECEIPTS: "{receipts}", FAILURES: "{failures}"}}
-    delivery: {{retry: 50, backoff: {{initial: 50ms, cap: 1s}}}}
+    params: {{RECEIPTS: "{receipts}", FAILURES: "{failures}", EDITION: "{edition}"}}
+    delivery: {{retry: {retry}, timeout: {timeout}, backoff: {{initial: 50ms, cap: 1s}}}}
     scaleOptions: {{minReplicas: {low}, maxReplicas: {high}, keda: {{scaledObject: {{cooldownPeriod: {cooldown}}}}}}}
 """
 
@@ -63,62 +71,32 @@ def write(
     project: Path,
     ledger: Ledger,
     *,
+    bus: str = "default",
+    source: str = EMBEDDED,
+    extra: str = "",
+    code: str = SINGLE,
     failures: float = 0.0,
     concurrency: int = 4,
     replicas: tuple[int, int] = (0, 4),
     cooldown: int = 300,
+    retry: int = 50,
+    timeout: str = "60s",
 ) -> None:
+    """Write handler and manifest; *source* is the EventSource's part that names its kind, *extra* more documents."""
     project.mkdir(parents=True, exist_ok=True)
-    (project / "main.py").write_text(FUNCTION)
+    (project / "main.py").write_text(RECEIPT + code)
     low, high = replicas
-    (project / "function.yaml").write_text(
-        MANIFEST.format(
-            receipts=ledger.receipts, failures=failures, concurrency=concurrency, low=low, high=high, cooldown=cooldown
-        )
+    manifest = MANIFEST.format(
+        bus=bus,
+        source=source.strip(),
+        receipts=ledger.receipts,
+        failures=failures,
+        edition=hashlib.sha1(code.encode()).hexdigest()[:8],
+        concurrency=concurrency,
+        low=low,
+        high=high,
+        cooldown=cooldown,
+        retry=retry,
+        timeout=timeout,
     )
-
-
-class Producer:
-    """Publishes numbered events over MQTT at QoS 1 and writes down what was acknowledged."""
-
-    def __init__(self, address: str, ledger: Ledger, name: str = "p") -> None:
-        self._ledger, self._name = ledger, name
-        self._waiting: dict[int, str] = {}
-        self._lock = threading.Lock()
-        self._early: set[int] = set()
-        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, f"ledger-{name}", clean_session=False)
-        self._client.on_publish = self._on_publish
-        self._client.max_queued_messages_set(0)
-        self._client.reconnect_delay_set(0.05, 0.5)
-        host, _, port = address.rpartition(":")
-        self._client.connect(host, int(port))
-        self._client.loop_start()
-
-    def _on_publish(self, _client: Any, _data: Any, mid: int, *_: Any) -> None:
-        with self._lock:
-            event_id = self._waiting.pop(mid, None)
-            if event_id is None:
-                self._early.add(mid)
-                return
-        self._ledger.ack(event_id)
-
-    def send(self, number: int, key: str, *, work: float = 0.0) -> None:
-        receipt = Receipt(f"{self._name}-{number}", key, number)
-        self._ledger.intend(receipt)
-        payload = f'{{"id": "{receipt.id}", "key": "{key}", "n": {number}, "work": {work}}}'
-        info = self._client.publish(f"ledger/{key}", payload, qos=1)
-        with self._lock:
-            early = info.mid in self._early
-            self._early.discard(info.mid)
-            if not early:
-                self._waiting[info.mid] = receipt.id
-        if early:
-            self._ledger.ack(receipt.id)
-
-    def unacknowledged(self) -> int:
-        with self._lock:
-            return len(self._waiting)
-
-    def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+    (project / "function.yaml").write_text("---\n".join([*([extra] if extra else []), manifest]))

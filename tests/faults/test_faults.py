@@ -1,173 +1,118 @@
-"""One fault each, on the real platform with real MQTT: nothing acknowledged is lost and every key keeps its order."""
+"""One fault at a time, on the real platform with real MQTT: nothing acknowledged is lost, every key keeps its order."""
 
 from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.faults.ledger import Ledger, Receipt, Verdict
-from tests.faults.project import Producer, write
-from tests.platform import Platform, started, until
+from tests.faults.arena import FAULTS, PROCESSES, Arena, World
+from tests.faults.campaign import Outcome, play
+from tests.faults.journal import Ledger
+from tests.faults.producers import message
+from tests.faults.schedule import Schedule, Strike
+from tests.platform import until
 
 pytestmark = pytest.mark.platform
 SEED = int(os.environ.get("FAULT_SEED", "20261121"))
+WORLD = World(bus="embedded", source="mqtt")
+EVENTS = 450
+CREDIT = 4
+"""Of one replica, as the project says."""
+STRIKES = (0.2, 0.5, 0.75)
+
+
+def arena(folder: Path, **options: Any) -> Iterator[Arena]:
+    print(f"FAULT_SEED={SEED} {WORLD}")
+    with Ledger(folder / "ledger") as ledger, Arena(WORLD, folder, ledger, seed=SEED, **options) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
+    """One platform for all faults that it survives."""
+    yield from arena(tmp_path_factory.mktemp("shared"), replicas=(1, 4))
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger(tmp_path / "ledger")
-    yield opened
-    opened.close()
+def own(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Arena]:
+    """A platform with the options that the test's parameter names."""
+    yield from arena(tmp_path, **request.param)
 
 
-def drain(ledger: Ledger, producer: Producer) -> Verdict:
-    """Wait until everything sent was acknowledged and everything acknowledged was handled."""
-    until(lambda: producer.unacknowledged() == 0, what="every publish acknowledged")
-    until(lambda: ledger.missing() == 0, what=f"every event handled; now {ledger.verdict()}")
-    return ledger.verdict()
+def strike(arena: Arena, kind: str | None, *, work: float = 0.002, budget: int | None = None) -> Outcome:
+    """Send EVENTS on top of what was sent before, while *kind* strikes three times."""
+    strikes = tuple(Strike(kind, at, 1.0) for at in STRIKES) if kind else ()
+    first = len(arena.ledger.sent.intended)
+    outcome = play(arena, Schedule(SEED, (strikes,)), events=EVENTS, work=work, first=first, budget=budget)
+    print(outcome)
+    return outcome
 
 
-def run_with(
-    platform: Platform, ledger: Ledger, fault: Callable[[Platform], object], *, events: int = 600, work: float = 0.002
-) -> Verdict:
-    """Send *events* over 16 keys; the fault strikes three times on the way, at seeded places."""
-    chance = random.Random(SEED)
-    strikes = sorted(chance.sample(range(events // 6, events), 3))
-    print(f"FAULT_SEED={SEED} strikes before events {strikes}")
-    platform.wait_ready("ledger")
-    producer = Producer(platform.platform()["mqtt"], ledger)
-    try:
-        for number in range(events):
-            if number in strikes:
-                until(lambda: len(ledger.received()) > 0, what="the first event handled")
-                fault(platform)
-            producer.send(number, f"k{number % 16}", work=work)
-        verdict = drain(ledger, producer)
-    finally:
-        producer.close()
-    print(verdict)
-    return verdict
+@pytest.mark.parametrize("kind", PROCESSES)
+def test_a_fault_loses_nothing(shared: Arena, kind: str) -> None:
+    outcome = strike(shared, kind)
+
+    assert outcome.clean, outcome
 
 
-def kill_a_replica(platform: Platform) -> None:
-    replica = until(lambda: platform.replicas("ledger"), what="a ready replica")[0]
-    os.kill(replica["pid"], signal.SIGKILL)
-    until(lambda: replica["id"] not in {one["id"] for one in platform.replicas("ledger")}, what="its end noticed")
+@pytest.mark.parametrize("own", [{"replicas": (1, 2)}], indirect=True)
+def test_without_faults_nothing_comes_twice_and_a_killed_replica_repeats_what_it_held(own: Arena) -> None:
+    calm = strike(own, None, budget=0)
+    killed = strike(own, "replica killed", budget=len(STRIKES) * CREDIT)
+
+    assert calm.clean, calm
+    assert killed.clean, killed
 
 
-FAULTS: dict[str, Callable[[Platform], object]] = {
-    "replica killed": kill_a_replica,
-    "proxy killed": lambda platform: platform.kill("plane"),
-    "controller killed": lambda platform: platform.kill("controller"),
-    "nats-server killed": lambda platform: platform.kill("nats"),
-    "nats-server restarted": lambda platform: platform.kill("nats", signal.SIGTERM),
-    "zygote killed": lambda platform: platform.kill("zygote"),
-}
+@pytest.mark.parametrize("own", [{"failures": 0.05}], indirect=True)
+def test_a_function_that_raises_loses_nothing(own: Arena) -> None:
+    outcome = strike(own, None, budget=0)
+
+    assert outcome.clean, outcome
+    assert max(receipt.attempt for receipt in own.ledger.received()) > 1
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_killed_process_loses_nothing(name: str, tmp_path: Path, ledger: Ledger) -> None:
-    write(tmp_path / "project", ledger)
+@pytest.mark.parametrize("own", [{"replicas": (4, 4)}], indirect=True)
+def test_scale_in_with_work_in_flight_loses_nothing(own: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    def squeeze(arena: Arena, _seconds: float) -> None:
+        low = 1 if len(arena.platform.replicas("ledger")) > 1 else 4
+        arena.platform.evoke("scale", "ledger", "--min", str(low), "--max", str(low))
 
-    with started(tmp_path / "project") as platform:
-        verdict = run_with(platform, ledger, FAULTS[name])
+    monkeypatch.setitem(FAULTS, "squeezed", squeeze)
+    outcome = strike(own, "squeezed", work=0.02, budget=0)
 
-    assert verdict.clean, verdict
-
-
-def test_proxies_that_share_the_work_take_over_from_each_other(tmp_path: Path, ledger: Ledger) -> None:
-    write(tmp_path / "project", ledger)
-
-    def kill_the_owner(platform: Platform) -> None:
-        """A plane of two, another one each time; which of them owns the subscription does not matter in the end."""
-        planes = until(platform.planes, what="a plane runs")
-        os.kill(planes[len(strikes) % len(planes)], signal.SIGKILL)
-        strikes.append(1)
-
-    strikes: list[int] = []
-    with started(tmp_path / "project", "--proxies", "1") as platform:
-        verdict = run_with(platform, ledger, kill_the_owner)
-        said = platform.evoke(
-            "publish", "ledger/z", "--source", "plant", "-d", '{"id": "z", "key": "z", "n": 0}'
-        ).stdout
-
-    assert verdict.clean, verdict
-    assert said == "published 1 (acknowledged)\n", "whichever proxy has the source"
+    assert outcome.clean, "nothing was killed, so nothing may run twice"
 
 
-def test_a_function_that_raises_loses_nothing(tmp_path: Path, ledger: Ledger) -> None:
-    write(tmp_path / "project", ledger, failures=0.05)
+@pytest.mark.parametrize("own", [{}], indirect=True)
+def test_a_call_answered_202_runs_although_the_gateway_is_killed(own: Arena) -> None:
+    url = f"http://{own.platform.platform()['http']}/async-function/default/ledger"
+    for number in range(20):
+        call = message(number, f"call-{number}")
+        own.ledger.intend(call.receipt)
+        request = urllib.request.Request(url, call.payload, {"content-type": "application/json"}, method="POST")
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            assert reply.status == 202
+        own.ledger.ack(call.id)
+    own.platform.kill("plane")
+    until(lambda: own.ledger.missing() == 0, what="every call made")
 
-    with started(tmp_path / "project") as platform:
-        verdict = run_with(platform, ledger, lambda _: None)
-
-    assert verdict.clean, verdict
-
-
-def test_scale_in_with_work_in_flight_loses_nothing(tmp_path: Path, ledger: Ledger) -> None:
-    write(tmp_path / "project", ledger, replicas=(4, 4))
-
-    def squeeze(platform: Platform) -> None:
-        ready = len(platform.replicas("ledger"))
-        low = 1 if ready > 1 else 4
-        platform.evoke("scale", "ledger", "--min", str(low), "--max", str(low))
-
-    with started(tmp_path / "project") as platform:
-        verdict = run_with(platform, ledger, squeeze, work=0.02)
-
-    assert verdict.clean, verdict
-    assert verdict.duplicates == 0, "nothing was killed, so nothing may run twice"
+    assert own.ledger.verdict().clean
 
 
-def test_a_call_answered_202_runs_although_the_gateway_is_killed(tmp_path: Path, ledger: Ledger) -> None:
-    write(tmp_path / "project", ledger)
-
-    with started(tmp_path / "project") as platform:
-        platform.wait_ready("ledger")
-        url = f"http://{platform.platform()['http']}/async-function/default/ledger"
-        for number in range(20):
-            receipt = Receipt(f"call-{number}", f"call-{number}", number)
-            ledger.intend(receipt)
-            body = json.dumps({"id": receipt.id, "key": receipt.key, "n": number}).encode()
-            request = urllib.request.Request(url, body, {"content-type": "application/json"}, method="POST")
-            with urllib.request.urlopen(request, timeout=30) as reply:
-                assert reply.status == 202
-            ledger.ack(receipt.id)
-        platform.kill("plane")
-        until(lambda: ledger.missing() == 0, what="every call made")
-
-    assert ledger.verdict().clean
-
-
-def test_everything_killed_at_once_goes_on_where_it_was(tmp_path: Path, ledger: Ledger) -> None:
-    project = tmp_path / "project"
-    write(project, ledger)
-
-    with started(project) as platform:
-        platform.wait_ready("ledger")
-        producer = Producer(platform.platform()["mqtt"], ledger)
-        for number in range(300):
-            producer.send(number, f"k{number % 16}", work=0.02)
-        until(lambda: producer.unacknowledged() == 0, what="every publish acknowledged")
-        producer.close()
-        family = platform.pids()
-        platform.kill("supervisor")
-        until(
-            lambda: not any(Path(f"/proc/{pid}/stat").exists() and _alive(pid) for pid in family.values()),
-            what="no orphan",
-        )
-        platform.up()
-        until(lambda: ledger.missing() == 0, what="every event handled")
-
-    assert ledger.verdict().clean
-
-
-def _alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+def test_whichever_proxy_has_the_source_takes_a_publish(shared: Arena) -> None:
+    entry = message(0, "z", name="said")
+    shared.ledger.intend(entry.receipt)
+    for _ in range(2):
+        shared.platform.kill("plane", signal.SIGKILL)
+        until(shared.platform.planes, what="a plane")
+        data = json.dumps(json.loads(entry.payload))
+        said = shared.platform.evoke("publish", "ledger/z", "--source", "plant", "-d", data).stdout
+        assert said == "published 1 (acknowledged)\n"
