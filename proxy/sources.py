@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
+from functools import partial
 
 import msgspec
 
@@ -15,13 +17,19 @@ from api.meta import Key
 from api.model import Option, Source
 from api.platform import Platform
 from eventbus.bus import EventBus
-from eventbus.errors import Unreachable
+from eventbus.errors import BusError, Unreachable
+from eventbus.state import StateStore
 from proxy.buses import Buses
+from proxy.rotation import Secrets
 from proxy.settings import ProxySettings
 from triggers.sources import EventSource, connect
 
 log = logging.getLogger(__name__)
 
+DEFAULT_BUS = "default"
+"""Keeps a source's state where its own bus keeps none."""
+KEPT = timedelta(days=400)
+"""For how long a source's state is kept after its last change: longer than any schedule rests."""
 AGAIN = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds until a source that could not start, or ended, is started again; the last one repeats."""
 
@@ -37,8 +45,11 @@ def embedded(source: Source, platform: Platform | None) -> Source:
 class Hosted:
     """One source while it is assigned to this process."""
 
-    def __init__(self, source: Source, start: Callable[[], EventSource], bus: Callable[[], EventBus]) -> None:
+    def __init__(
+        self, source: Source, start: Callable[[], EventSource], bus: Callable[[], EventBus], secrets: Secrets
+    ) -> None:
         self.source = source
+        self.secrets = secrets
         self._start, self._bus = start, bus
         self.running: EventSource | None = None
         self._trouble = ""
@@ -59,6 +70,7 @@ class Hosted:
     async def _run(self) -> None:
         for tried in range(1 << 30):
             try:
+                self.secrets.use()
                 self.running = self._start()
                 await self.running.run(self._publish)
                 self._trouble = "it ended by itself"
@@ -91,6 +103,14 @@ class Sources:
             if key not in self._hosted:
                 self._hosted[key] = self._host(source)
 
+    def rotate(self) -> None:
+        """Start those anew whose secrets have changed, once they have ended."""
+        for key, hosted in list(self._hosted.items()):
+            if hosted.secrets.changed:
+                log.info("secrets of event source %s have changed: it starts anew", key)
+                self._ending[key] = asyncio.get_running_loop().create_task(hosted.stop())
+                self._hosted[key] = self._host(hosted.source)
+
     def find(self, namespace: str, name: str) -> list[Hosted]:
         """Hosted events of the EventSource *name*, or the one called ``<eventsource>.<event>``."""
         return [
@@ -109,12 +129,24 @@ class Sources:
     def _host(self, source: Source) -> Hosted:
         def start() -> EventSource:
             filled = embedded(source, self._settings.platform)
-            return connect(filled, lambda option: self._settings.resolve(source.key.namespace, option))
+            return connect(filled, lambda option: self._settings.resolve(source.key.namespace, option), cells)
 
-        def bus() -> EventBus:
-            found = self._buses.get(source.bus)
-            if found is None:
-                raise Unreachable(f"event bus {source.bus} is not declared")
-            return found
+        found: StateStore | None = None
 
-        return Hosted(source, start, bus)
+        async def cells() -> StateStore:
+            nonlocal found
+            if found is not None:
+                return found
+            for key in (source.bus, Key(source.key.namespace, DEFAULT_BUS)):
+                if (found := await self._bus(key).state("sources", ttl=KEPT)) is not None:
+                    return found
+            raise BusError(f"neither bus {source.bus} nor the default one of its namespace keeps state")
+
+        secrets = Secrets(source.options, partial(self._settings.resolve, source.key.namespace))
+        return Hosted(source, start, lambda: self._bus(source.bus), secrets)
+
+    def _bus(self, key: Key) -> EventBus:
+        found = self._buses.get(key)
+        if found is None:
+            raise Unreachable(f"event bus {key} is not declared")
+        return found

@@ -1,4 +1,4 @@
-"""Schedules: when ticks are due, and that a tick has one identity."""
+"""The clock as a source: each tick once, whoever fires it and however the wall clock is set."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import pytest
 from api.meta import Key
 from api.model import Option, Source
 from eventbus.errors import Unreachable
+from eventbus.memory_state import MemoryCells
+from eventbus.state import StateStore
+from tests.sources.virtual import Wall, run
 from triggers.sources import connect, cron
 from triggers.sources.source import BadSource
 
-NOW = datetime(2026, 3, 28, 22, 59, 59, 500_000, tzinfo=UTC)
+START = datetime(2026, 11, 21, 12, 0, 0, 500_000, tzinfo=UTC)
 
 
 def source(kind: str = "cron", **options: str) -> Source:
@@ -28,94 +31,170 @@ def text(option: Option) -> str:
     return option
 
 
-@pytest.mark.parametrize(
-    ("schedule", "zone", "due"),
-    [
-        ("@every 2s", "UTC", "2026-03-28T23:00:00+00:00"),
-        ("@every 1m30s", "UTC", "2026-03-28T23:00:00+00:00"),
-        ("@every 500ms", "UTC", "2026-03-28T23:00:00+00:00"),
-        ("@hourly", "UTC", "2026-03-28T23:00:00+00:00"),
-        ("*/5 * * * *", "UTC", "2026-03-28T23:00:00+00:00"),
-        ("30 * * * * *", "UTC", "2026-03-28T23:00:30+00:00"),
-        ("0 9 * * *", "Europe/Berlin", "2026-03-29T07:00:00+00:00"),  # summer time begins that night
-        ("30 2 * * *", "Europe/Berlin", "2026-03-29T01:00:00+00:00"),  # 02:30 does not exist on that day
-        ("0 0 29 2 *", "UTC", "2028-02-29T00:00:00+00:00"),
-    ],
-)
-def test_next_tick(schedule: str, zone: str, due: str) -> None:
-    assert cron.parse(schedule, zone).after(NOW).isoformat() == due
+class Clockwork:
+    """Runs cron sources of one schedule against one wall clock, one set of cells and one bus."""
 
+    def __init__(self, schedule: str, missed: str = "skip", start: datetime = START) -> None:
+        self.options = {"schedule": schedule, "missed": missed}
+        self.wall = Wall(start)
+        self.store = MemoryCells(timedelta(days=400), clock=lambda: 0.0)
+        self.fired: list[str] = []
+        """Scheduled times as they came, without those that the bus absorbs."""
+        self.events: list[dict[str, object]] = []
+        self.down = False
+        self._seen: set[str] = set()
 
-@pytest.mark.parametrize(
-    "schedule", ["", "* * * *", "61 * * * *", "@every", "@every 5", "@every 0s", "@every 1y", "@fast"]
-)
-def test_bad_schedule_is_refused(schedule: str) -> None:
-    with pytest.raises(BadSource):
-        cron.parse(schedule)
+    async def cells(self) -> StateStore:
+        if self.down:
+            raise Unreachable("the bus is away")
+        return self.store
 
+    async def publish(self, payload: bytes, *, key: str, dedupe: str) -> None:
+        if self.down:
+            raise Unreachable("the bus is away")
+        if dedupe not in self._seen:
+            self._seen.add(dedupe)
+            event = json.loads(payload)
+            self.events.append(event["data"])
+            self.fired.append(event["id"][11:19])
 
-def test_unknown_zone_is_refused() -> None:
-    with pytest.raises(BadSource, match="Mars"):
-        cron.parse("* * * * *", "Mars")
+    def source(self) -> cron.CronSource:
+        return cron.CronSource(source(), self.options, self.cells, now=self.wall)
+
+    async def run(self, **times: float) -> cron.CronSource:
+        """Run a source for that long, then kill it."""
+        made = self.source()
+        await self.let(made, **times)
+        return made
+
+    async def let(self, made: cron.CronSource, **times: float) -> None:
+        task = asyncio.create_task(made.run(self.publish))
+        await asyncio.sleep(timedelta(**times).total_seconds())
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def test_unbuilt_kind_says_so() -> None:
-    with pytest.raises(BadSource, match="redis"):
-        connect(source("redis"), text)
+    with pytest.raises(BadSource, match="this release does not run"):
+        connect(source("http"), text, Clockwork("@hourly").cells)
 
 
-class Bus:
-    """Takes *count* events, refuses the first *failures*, then ends the run."""
-
-    def __init__(self, count: int, failures: int = 0) -> None:
-        self.count, self.failures = count, failures
-        self.published: list[tuple[str, str]] = []
-        self.done = asyncio.Event()
-
-    async def __call__(self, payload: bytes, *, key: str, dedupe: str) -> None:
-        if self.failures:
-            self.failures -= 1
-            raise Unreachable("not now")
-        self.published.append((json.loads(payload)["id"], dedupe))
-        if len(self.published) >= self.count:
-            self.done.set()
+def test_the_platform_passes_its_cells_on() -> None:
+    made = connect(source(schedule="@hourly", missed="once"), text, Clockwork("@hourly").cells)
+    assert not made.state().received
 
 
-async def run(bus: Bus, running: cron.CronSource) -> None:
-    task = asyncio.create_task(running.run(bus))
-    async with asyncio.timeout(10):
-        await bus.done.wait()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+def test_two_proxies_fire_one_tick() -> None:
+    async def scenario() -> None:
+        works = Clockwork("@every 1s")
+        await asyncio.gather(works.run(seconds=3), works.run(seconds=3))
+        assert works.fired == ["12:00:01", "12:00:02", "12:00:03"]
+
+    run(scenario())
 
 
-def test_two_sources_fire_the_same_events() -> None:
-    async def main() -> None:
-        one, other = Bus(3), Bus(3)
-        sources = [cron.CronSource(source(), {"schedule": "@every 100ms"}) for _ in range(2)]
-        await asyncio.gather(run(one, sources[0]), run(other, sources[1]))
+def test_a_tick_waits_for_the_bus_until_the_next_is_due() -> None:
+    async def scenario() -> None:
+        works = Clockwork("@every 10s")
+        made = works.source()
+        task = asyncio.create_task(works.let(made, seconds=60))
+        await asyncio.sleep(5)
+        works.down = True
+        await asyncio.sleep(30)
+        assert (made.state().connected, made.state().reason) == (False, "Unreachable")
+        works.down = False
+        await task
+        assert works.fired == ["12:00:30", "12:00:40", "12:00:50", "12:01:00"]
+        assert made.state().connected
+        assert made.state().published == 4
 
-        shared = set(one.published) & set(other.published)
-        assert len(shared) >= 2
-        ids = [id_ for id_, _ in one.published]
-        assert ids == sorted(set(ids))
-        assert sources[0].state().published == 3
-        assert sources[0].state().connected
-
-    asyncio.run(main())
+    run(scenario())
 
 
-def test_a_refused_tick_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cron, "RETRY", 0.0)
+@pytest.mark.parametrize(
+    ("missed", "expected"),
+    [
+        ("skip", ["12:01:00", "12:02:00", "12:07:00", "12:08:00"]),
+        ("once", ["12:01:00", "12:02:00", "12:06:00", "12:07:00", "12:08:00"]),
+        (
+            "all",
+            ["12:01:00", "12:02:00", "12:03:00", "12:04:00", "12:05:00", "12:06:00", "12:07:00", "12:08:00"],
+        ),
+    ],
+)
+def test_what_nobody_could_fire(missed: str, expected: list[str]) -> None:
+    """The proxy is killed at 12:02:30, and another starts at 12:06:30."""
 
-    async def main() -> None:
-        bus = Bus(1, failures=2)
-        start, real = NOW - timedelta(milliseconds=450), datetime.now(UTC)
-        running = cron.CronSource(
-            source(), {"schedule": "@every 1h"}, now=lambda: start + (datetime.now(UTC) - real) * 2
-        )
-        await run(bus, running)
+    async def scenario() -> None:
+        works = Clockwork("* * * * *", missed)
+        await works.run(minutes=2, seconds=29.5)
+        await asyncio.sleep(240)
+        await works.run(minutes=2)
+        assert works.fired == expected
+        assert [event.get("missed") for event in works.events if "missed" in event] == ([3] if missed == "once" else [])
 
-        assert bus.published[0][0] == "2026-03-28T23:00:00.000Z"
+    run(scenario())
 
-    asyncio.run(main())
+
+@pytest.mark.parametrize("missed", ["once", "all"])
+def test_a_first_start_and_a_new_schedule_owe_nothing(missed: str) -> None:
+    async def scenario() -> None:
+        works = Clockwork("@hourly", missed)
+        await works.run(seconds=1)
+        await asyncio.sleep(1800)
+        works.options = {"schedule": "* * * * *", "missed": missed}
+        await works.run(seconds=90)
+        assert works.fired == ["12:31:00"]
+
+    run(scenario())
+
+
+def test_a_source_that_must_remember_does_not_start_blindly() -> None:
+    async def scenario() -> None:
+        works = Clockwork("* * * * *", "all")
+        works.down = True
+        with pytest.raises(Unreachable):
+            await works.source().run(works.publish)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("missed", ["skip", "once", "all"])
+@pytest.mark.parametrize("jump", [timedelta(hours=1), timedelta(days=30)])
+def test_a_clock_set_forward_and_back(missed: str, jump: timedelta) -> None:
+    """No tick comes twice, no storm, and after the correction it goes on at once."""
+
+    async def scenario() -> None:
+        works = Clockwork("* * * * *", missed)
+        task = asyncio.create_task(works.run(minutes=9))
+        await asyncio.sleep(150)
+        works.wall.set(jump)
+        await asyncio.sleep(120)
+        works.wall.set(-jump)
+        during = len(works.fired)
+        await task
+        assert during <= (105 if missed == "all" else 5)
+        assert len(works.fired) == len(set(zip(works.fired, map(str, works.events), strict=True)))
+        if jump > timedelta(hours=2) or missed != "all":
+            assert works.fired[during:] == ["12:05:00", "12:06:00", "12:07:00", "12:08:00", "12:09:00"]
+
+    run(scenario())
+
+
+def test_a_clock_set_back_does_not_fire_again() -> None:
+    async def scenario() -> None:
+        works = Clockwork("@every 1s")
+        task = asyncio.create_task(works.run(seconds=40))
+        await asyncio.sleep(20)
+        works.wall.set(timedelta(seconds=-10))
+        works._seen.clear()  # the bus absorbs nothing: the source itself must know
+        await task
+        assert works.fired == sorted(set(works.fired))
+        assert works.fired[-1] == "12:00:30"
+
+    run(scenario())
+
+
+def test_unknown_policy_is_refused() -> None:
+    with pytest.raises(BadSource, match="skip, once or all"):
+        Clockwork("@hourly", "later").source()

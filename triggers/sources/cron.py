@@ -1,7 +1,8 @@
-"""Events by the clock: a schedule in a time zone.
+"""Events by the clock.
 
-An event's id is its scheduled time, so that a tick which two proxies fire around a takeover is absorbed by the bus.
-Ticks that passed while nobody ran the source are not made up for.
+An event's id is its scheduled time, so that a tick which two proxies fire around a takeover is absorbed by the bus. The
+wall clock is read at every look: one that is set back does not fire again what was fired, one that is set forward fires
+what the policy for missed ticks says, no more.
 """
 
 from __future__ import annotations
@@ -10,85 +11,34 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import cast
 
 import msgspec
-from cronsim import CronSim, CronSimError
 
 from api.frames import SourceReading
 from api.model import Source
 from eventbus.cloudevents import dedupe_id, encode
 from eventbus.errors import BusError
-from triggers.sources.source import BadSource, Publish, SourceError, uri
+from eventbus.state import Conflict
+from triggers.sources.source import BadSource, Cells, Publish, SourceError, uri
+from triggers.sources.ticks import Missed, owed, parse
 
 EVENT_TYPE = "io.evoke.cron.tick"
-DESCRIPTORS = {
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-    "@monthly": "0 0 1 * *",
-    "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@hourly": "0 * * * *",
-}
-UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_SLEEP = 30.0
 """Seconds: a clock that is set while we sleep is noticed within that."""
+MIN_SLEEP = 0.001
 RETRY = 1.0
+REMEMBERED = 40_000
+"""Ticks that are not fired again when the clock is set back: an hour of ten a second."""
 
 log = logging.getLogger(__name__)
 
 
-class Schedule(msgspec.Struct, frozen=True):
-    """When ticks are due: every so often, or by a cron expression in a time zone."""
+class Last(msgspec.Struct, frozen=True):
+    """The newest tick that was fired or given up, by one schedule."""
 
-    every: timedelta = timedelta(0)
-    """Zero: by *expression*."""
-    expression: str = ""
-    zone: str = "UTC"
-
-    def after(self, now: datetime) -> datetime:
-        """The first tick later than *now*, in UTC."""
-        if self.every:
-            return EPOCH + ((now - EPOCH) // self.every + 1) * self.every
-        local = now.astimezone(ZoneInfo(self.zone))
-        return next(CronSim(self.expression, local)).astimezone(UTC)
-
-
-def parse(text: str, zone: str = "UTC") -> Schedule:
-    """Read ``@every 2s``, ``@hourly`` and the like, or cron of five fields, six with seconds; raises BadSource."""
-    words = text.split()
-    if len(words) == 2 and words[0] == "@every":
-        return Schedule(every=_duration(words[1]))
-    expression = DESCRIPTORS.get(text.strip(), text)
-    schedule = Schedule(expression=expression, zone=zone)
-    try:
-        schedule.after(datetime(2026, 1, 1, tzinfo=UTC))
-    except (CronSimError, StopIteration) as error:
-        raise BadSource(
-            f"schedule {text!r} does not hold: {error}", hint="write `@every 30s` or `0 9 * * 1-5`"
-        ) from error
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise BadSource(f"time zone {zone!r} is not known", hint="write one such as Europe/Berlin") from error
-    return schedule
-
-
-def _duration(text: str) -> timedelta:
-    """A Go duration such as ``1m30s``."""
-    total, rest = 0.0, text
-    while rest:
-        digits = rest[: len(rest) - len(rest.lstrip("0123456789."))]
-        rest = rest[len(digits) :]
-        unit = next((unit for unit in ("ms", "s", "m", "h") if rest.startswith(unit)), "")
-        try:
-            total += float(digits) * UNITS[unit]
-        except (ValueError, KeyError):
-            raise BadSource(f"duration {text!r} does not hold", hint="write one such as 30s or 1m30s") from None
-        rest = rest[len(unit) :]
-    if total < 0.1:
-        raise BadSource(f"duration {text!r} is too short", hint="the shortest is 100ms")
-    return timedelta(seconds=total)
+    schedule: str
+    at: datetime
 
 
 def _now() -> datetime:
@@ -96,42 +46,62 @@ def _now() -> datetime:
 
 
 class CronSource:
-    """Options: schedule, timeZone."""
+    """Options: schedule, timeZone, missed."""
 
-    def __init__(self, source: Source, options: Mapping[str, str], *, now: Callable[[], datetime] = _now) -> None:
+    def __init__(
+        self, source: Source, options: Mapping[str, str], cells: Cells, *, now: Callable[[], datetime] = _now
+    ) -> None:
         self._key = source.key
         self._uri = uri(source, "cron")
+        self._text = f"{options.get('timeZone', '')} {options.get('schedule', '')}"
         self._schedule = parse(options.get("schedule", ""), options.get("timeZone") or "UTC")
-        self._now = now
+        self._missed = cast("Missed", options.get("missed") or "skip")
+        if self._missed not in {"skip", "once", "all"}:
+            raise BadSource(f"missed {self._missed!r} is not known", hint="write skip, once or all")
+        self._cells, self._now = cells, now
+        self._recent: dict[datetime, None] = {}
+        """What was fired, oldest first."""
+        self._revision = 0
         self._fired = 0
         self._published = 0
         self._trouble = ""
 
     async def run(self, publish: Publish) -> None:
-        due = self._schedule.after(self._now())
+        """Fire what is due, until cancelled; raises BusError when what was missed cannot be told."""
+        seen = self._now() if self._missed == "skip" else await self._last()
+        loop = asyncio.get_running_loop()
+        looked = loop.time()
         while True:
-            wait = (due - self._now()).total_seconds()
-            if wait > 0:
-                await asyncio.sleep(min(wait, MAX_SLEEP))
-                continue
-            self._fired += 1
-            await self._fire(publish, due)
-            due = self._schedule.after(max(due, self._now() - timedelta(seconds=1)))
+            now, slept, looked = self._now(), timedelta(seconds=loop.time() - looked), loop.time()
+            seen = min(seen, now - slept) if now < seen else seen  # set back: what passed since is still to be fired
+            due, passed_over = owed(self._schedule, seen=seen, now=now, missed=self._missed, fired=self._recent)
+            if passed_over and self._missed == "skip":
+                log.info("%s: %d ticks were missed", self._key, passed_over)
+            for tick in due:
+                await self._fire(publish, tick, passed_over if self._missed == "once" else 0)
+            seen = now
+            if due and self._missed != "skip":
+                await self._keep(due[-1])
+            wait = (self._schedule.after(now) - self._now()).total_seconds()
+            await asyncio.sleep(min(max(wait, MIN_SLEEP), MAX_SLEEP))
 
-    async def _fire(self, publish: Publish, due: datetime) -> None:
-        """Publish one tick, again until the bus has it or the next one is due."""
-        id_ = due.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        body = msgspec.json.encode({"scheduled": id_})
+    async def _fire(self, publish: Publish, tick: datetime, missed: int) -> None:
+        """Publish one tick, again until the bus has it; unless all are to be fired, until the next one is due."""
+        id_ = tick.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        data = {"scheduled": id_, **({"missed": missed} if missed else {})}
+        body = msgspec.json.encode(data)
         payload = encode(
-            id=id_, source=self._uri, type=EVENT_TYPE, body=body, content_type="application/json", time=due
+            id=id_, source=self._uri, type=EVENT_TYPE, body=body, content_type="application/json", time=tick
         )
-        until = self._schedule.after(due)
+        self._fired += 1
+        self._remember(tick)
+        until = self._schedule.after(tick)
         while True:
             try:
                 await publish(payload, key="", dedupe=dedupe_id(self._uri, id_))
             except BusError as error:
                 self._trouble = str(error)
-                if self._now() >= until:
+                if self._missed != "all" and self._now() >= until:
                     log.warning("tick %s of %s was not published: %s", id_, self._key, error)
                     return
                 await asyncio.sleep(RETRY)
@@ -139,6 +109,38 @@ class CronSource:
                 self._published += 1
                 self._trouble = ""
                 return
+
+    def _remember(self, tick: datetime) -> None:
+        self._recent[tick] = None
+        if len(self._recent) > REMEMBERED:
+            del self._recent[next(iter(self._recent))]
+
+    async def _last(self) -> datetime:
+        """Where an earlier run ended; now, if there was none or by another schedule."""
+        store, now = await self._cells(), self._now()
+        cell = await store.get(str(self._key).replace("/", "."))
+        self._revision = cell.revision
+        try:
+            last = msgspec.json.decode(cell.value, type=Last) if cell.value else None
+        except msgspec.DecodeError:
+            last = None
+        if last is None or last.schedule != self._text:
+            await self._keep(now)
+            return now
+        self._remember(last.at)
+        return min(last.at, now)
+
+    async def _keep(self, at: datetime) -> None:
+        """Store the newest tick. Without it a later run fires this one again, which the bus absorbs for a while."""
+        try:
+            store, key = await self._cells(), str(self._key).replace("/", ".")
+            value = msgspec.json.encode(Last(self._text, at))
+            try:
+                self._revision = await store.put(key, value, self._revision)
+            except Conflict:  # another proxy had the source in between
+                self._revision = await store.put(key, value, (await store.get(key)).revision)
+        except BusError as error:
+            log.warning("%s: the last tick is not kept: %s", self._key, error)
 
     def state(self) -> SourceReading:
         return SourceReading(

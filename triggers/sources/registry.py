@@ -7,16 +7,18 @@ from importlib import import_module
 from typing import cast
 
 from api.model import Option, Source
-from triggers.sources.source import BadSource, EventSource
+from triggers.sources.source import BadSource, Cells, EventSource
 
 SOURCES = {
     "cron": ("triggers.sources.cron", "CronSource"),
     "mqtt": ("triggers.sources.mqtt", "MqttSource"),
 }
-"""Kind -> module and class; kafka, redis, nats and http are read but not built yet."""
+"""Kind -> module and class; kafka, redis and nats are read but not built yet, http is served by the gateway."""
+REMEMBERING = frozenset({"cron"})
+"""Kinds that take *cells* too."""
 
 
-def connect(source: Source, resolve: Callable[[Option], str]) -> EventSource:
+def connect(source: Source, resolve: Callable[[Option], str], cells: Cells) -> EventSource:
     """The source, not running yet; *resolve* turns an option into its text. Raises BadSource."""
     if source.kind not in SOURCES:
         raise BadSource(
@@ -25,4 +27,5 @@ def connect(source: Source, resolve: Callable[[Option], str]) -> EventSource:
         )
     module, name = SOURCES[source.kind]
     options = {option: resolve(value) for option, value in source.options.items()}
-    return cast("EventSource", getattr(import_module(module), name)(source, options))
+    made = getattr(import_module(module), name)
+    return cast("EventSource", made(source, options, cells) if source.kind in REMEMBERING else made(source, options))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias
 
 from api.errors import EvokeError
 from api.frames import SourceReading
 from api.model import Source
+from eventbus.state import StateStore
+
+Cells: TypeAlias = Callable[[], Awaitable[StateStore]]
+"""Where a source keeps what it must know after a restart; raises BusError."""
 
 
 class SourceError(EvokeError):
