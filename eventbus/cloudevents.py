@@ -85,6 +85,14 @@ def checked(payload: bytes, *, outsider: bool = False) -> Heading:
     return Heading(members["id"], members["source"], members["type"], members["specversion"], key)
 
 
+def check_json(body: bytes) -> None:
+    """Raise Malformed for JSON that is not strict."""
+    try:
+        codec.strict_json(body)
+    except BadEvent as error:
+        raise Malformed(error.reason, status=error.status) from error
+
+
 def from_request(headers: Sequence[tuple[bytes, bytes]], body: bytes) -> list[bytes]:
     """Structured bytes of each event of an outsider's HTTP request: binary, structured, or a batch.
 

@@ -22,7 +22,7 @@ from eventbus.cloudevents import Malformed, dedupe_id, heading
 from eventbus.errors import BusError, BusFull, TooLarge
 from proxy.asgi import Answer, BodyTooLarge, Reply, Request, Router, json_reply
 from proxy.buses import Buses
-from proxy.envelope import Message, NotAnEvent, wrap
+from proxy.envelope import BadMetadata, Message, wrap
 
 BODY_LIMIT = 4 << 20
 """Dapr's default --max-body-size."""
@@ -133,13 +133,15 @@ class DaprApi:
         pubsub = request.params["pubsub"]
         try:
             entries = _entries.decode(request.body)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DaprError(
                 400, "ERR_PUBSUB_EVENTS_SER", f"error when unmarshaling the request for topic: {error}", "", pubsub
             ) from error
         ids = [entry.entryId for entry in entries]
         if not all(ids) or len(set(ids)) != len(ids):
             raise DaprError(400, "ERR_PUBSUB_EVENTS_SER", "error: entryId is duplicated or not present for entry")
+        if empty := next((entry.entryId for entry in entries if not bytes(entry.event)), ""):
+            raise DaprError(400, "ERR_PUBSUB_EVENTS_SER", f"error: entry {empty[:40]} has no event")
         common = _metadata(request.query)
         # started in their order: the bus stores what one connection publishes in that order
         results = await asyncio.gather(
@@ -160,7 +162,8 @@ class DaprApi:
     ) -> None:
         content_type = entry.contentType or "text/plain"
         metadata = {**common, **{name.lower(): value for name, value in entry.metadata.items()}}
-        await _store(bus, self._message(caller, request, _entry_body(entry), content_type, metadata))
+        body = _entry_body(entry)
+        await _store(bus, self._message(caller, request, body, content_type, metadata))
 
     @staticmethod
     def _message(caller: Key, request: Request, body: bytes, content_type: str, metadata: Mapping[str, str]) -> Message:
@@ -172,6 +175,7 @@ class DaprApi:
             topic=request.params["topic"],
             pubsub=request.params["pubsub"],
             traceparent=request.headers.get(b"traceparent", b"").decode("latin-1"),
+            hops=_hops(request.headers.get(b"evoke-hops", b"")),
         )
 
     async def _healthy(self, request: Request) -> Answer:  # noqa: ARG002 - a handler's signature
@@ -216,6 +220,10 @@ def _metadata(query: Mapping[str, str]) -> dict[str, str]:
     return {name[9:].lower(): value for name, value in query.items() if name[:9].lower() == "metadata."}
 
 
+def _hops(raw: bytes) -> int | None:
+    return int(raw) if raw.isdigit() and len(raw) < 7 else None
+
+
 def _entry_body(entry: BulkEntry) -> bytes:
     """Bytes of one entry: JSON as it stands, bytes out of base64, text out of its string."""
     raw = bytes(entry.event)
@@ -229,7 +237,10 @@ def _entry_body(entry: BulkEntry) -> bytes:
 
 
 def _text(raw: bytes) -> bytes:
-    return msgspec.json.decode(raw, type=str).encode()
+    try:
+        return msgspec.json.decode(raw, type=str).encode()
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise Malformed(f"the text of the entry does not hold: {error}") from error
 
 
 async def _store(bus: EventBus, message: Message) -> None:
@@ -244,10 +255,12 @@ async def _store(bus: EventBus, message: Message) -> None:
             dedupe=dedupe_id(read.source, read.id),
             output=bool(message.source),
         )
-    except (NotAnEvent, Malformed) as error:
-        raise DaprError(
-            500, "ERR_PUBSUB_CLOUD_EVENTS_SER", error.message, "DAPR_PUBSUB_CLOUD_EVENTS_SER", message.pubsub
-        ) from error
+    except BadMetadata as error:
+        code = "ERR_PUBSUB_REQUEST_METADATA"
+        raise DaprError(400, code, error.message, "DAPR_PUBSUB_METADATA_DESERIALIZATION", message.pubsub) from error
+    except Malformed as error:
+        reason = "DAPR_PUBSUB_CLOUD_EVENTS_SER"  # Dapr answers 500, which its clients take for a reason to try again
+        raise DaprError(400, "ERR_PUBSUB_CLOUD_EVENTS_SER", error.message, reason, message.pubsub) from error
     except BusError as error:
         raise _publish_failed(message.pubsub, message.topic, error) from error
 

@@ -15,19 +15,24 @@ from typing import Any
 import msgspec
 
 from api.errors import EvokeError
+from proxy.hops import with_hops
+from eventbus.cloudevents import check_json, checked
 
 STRUCTURED = "application/cloudevents+json"
 EVENT_TYPE = "com.dapr.event.sent"
 OVERRIDES = ("id", "source", "type", "subject", "traceid", "traceparent", "tracestate")
 """Attributes that request metadata ``cloudevent.<name>`` may set."""
 
+TRUE = frozenset({"true", "1", "yes", "y", "on", "t"})
+FALSE = frozenset({"false", "0", "no", "n", "off", "f", ""})
+
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _value = msgspec.json.Decoder(msgspec.Raw)
 _encode = msgspec.json.Encoder().encode
 
 
-class NotAnEvent(EvokeError):
-    """The body says that it is a CloudEvent and is not JSON."""
+class BadMetadata(EvokeError):
+    """The metadata of a request does not hold."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,12 +46,14 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     topic: str
     pubsub: str
     traceparent: str = ""
+    hops: int | None = None
+    """Of the event that caused it, where the caller echoes header ``evoke-hops`` of its delivery."""
 
 
 def wrap(message: Message, now: datetime) -> bytes:
-    """Structured JSON of *message*; raises NotAnEvent."""
+    """Structured JSON of *message*; raises Malformed and BadMetadata."""
     media = message.content_type.partition(";")[0].strip().lower()
-    raw = message.metadata.get("rawpayload", "").lower() in {"true", "1", "yes", "y", "on", "t"}
+    raw = _raw_payload(message)
     if media == STRUCTURED and not raw:
         return _passed_through(message, now)
     members: dict[str, Any] = {
@@ -61,16 +68,26 @@ def wrap(message: Message, now: datetime) -> bytes:
     if message.traceparent:
         members |= {"traceid": message.traceparent, "traceparent": message.traceparent}
     members |= _data(message, "application/octet-stream" if raw else media)
-    members |= _overrides(message, now)
-    return bytes(_encode(members))
+    overrides = _overrides(message, now)
+    payload = bytes(_encode(members | overrides))
+    if overrides:
+        checked(payload)
+    return payload
+
+
+def _raw_payload(message: Message) -> bool:
+    said = message.metadata.get("rawpayload", "false").lower()
+    if said not in TRUE | FALSE:
+        raise BadMetadata(f"metadata rawPayload is {said[:20]!r}, expected true or false")
+    return said in TRUE
 
 
 def _passed_through(message: Message, now: datetime) -> bytes:
     try:
         members: dict[str, Any] = dict(_members.decode(message.body))
-    except msgspec.DecodeError as error:
-        raise NotAnEvent(f"the CloudEvent is not a JSON object: {error}") from error
-    members["topic"], members["pubsubname"] = message.topic, message.pubsub
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        checked(message.body)  # says what is wrong, and at which byte
+        raise
     filled = {
         "id": str(uuid.uuid4()),
         "source": message.source or "Dapr",
@@ -78,12 +95,18 @@ def _passed_through(message: Message, now: datetime) -> bytes:
         "specversion": "1.0",
         "time": _time(now),
     }
+    whole = filled.keys() - {"time"} <= members.keys()
+    (checked if whole else check_json)(message.body)
+    members["topic"], members["pubsubname"] = message.topic, message.pubsub
     for name, value in filled.items():
         members.setdefault(name, value)
     if message.traceparent and "traceid" not in members:
         members |= {"traceid": message.traceparent, "traceparent": message.traceparent}
-    members |= _overrides(message, now)
-    return bytes(_encode(members))
+    overrides = _overrides(message, now)
+    payload = bytes(_encode(members | overrides))
+    if overrides or not whole:
+        checked(payload)
+    return payload
 
 
 def _data(message: Message, media: str) -> dict[str, Any]:
@@ -103,9 +126,15 @@ def _data(message: Message, media: str) -> dict[str, Any]:
 def _overrides(message: Message, now: datetime) -> dict[str, Any]:
     found: dict[str, Any] = {name: value for name in OVERRIDES if (value := message.metadata.get(f"cloudevent.{name}"))}
     ttl = message.metadata.get("ttlinseconds")
-    if ttl and ttl.isdigit() and int(ttl) > 0:
-        found["expiration"] = _time(now + timedelta(seconds=int(ttl)))
+    if ttl:
+        found["expiration"] = _time(now + timedelta(seconds=_seconds(ttl)))
     return found
+
+
+def _seconds(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text)):
+        raise BadMetadata(f"metadata ttlInSeconds is {text[:20]!r}, expected a number of seconds above 0")
+    return int(text)
 
 
 def _time(at: datetime) -> str:

@@ -28,9 +28,13 @@ def event(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def binary(status: int, says: str | None, body: bytes = b"{}", media: str = "application/json", **changes: Any) -> Row:
-    """A binary event; *changes* name headers without ``ce-``, None takes one away, a list repeats it."""
-    headers: Headers = [("content-type", media)] if media else []
+def binary(status: int, says: str | None, **changes: Any) -> Row:
+    """A binary event; *changes* name headers without ``ce-``, None takes one away, a list repeats it.
+
+    Besides ``body`` and ``media`` of the request.
+    """
+    body, media = changes.pop("body", b"{}"), changes.pop("media", "application/json")
+    headers: Headers = [("content-type", media)]
     for name, value in {**GOOD, **{f"ce-{name}": value for name, value in changes.items()}}.items():
         headers += [(name, one) for one in (value if isinstance(value, list) else [value]) if one is not None]
     return Row(headers, body, status, says)
@@ -71,7 +75,7 @@ BINARY = {
     "49 a quote": binary(400, "bad percent-encoding in ce-subject", subject='say "x"'),
     "49 quoted": binary(200, None, subject='"a \\"b\\""'),
     "53 charset of JSON data": binary(200, None, media="application/json; charset=utf-8"),
-    "55 broken JSON data": binary(200, None, b"{broken"),
+    "55 broken JSON data": binary(200, None, body=b"{broken"),
     "56 type of the platform": binary(403, "only the platform", type="io.evoke.cron.tick"),
     "56 in capitals": binary(403, "only the platform", type="IO.Evoke.cron.tick"),
     "56 source of the platform": binary(403, "only the platform", source="io.evoke.controller"),

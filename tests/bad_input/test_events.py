@@ -30,7 +30,7 @@ def test_a_request_is_taken_or_refused_in_one_line(row: Row) -> None:
         taken(row)
 
     error = caught.value
-    status = 403 if isinstance(error, Spoofed) else error.status
+    status = error.status if isinstance(error, Malformed) else 403
     assert (status, error.code) == (row.status, "E142" if row.status == 403 else "E141")
     assert row.says in error.message
     assert "\n" not in str(error)
