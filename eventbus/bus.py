@@ -34,6 +34,8 @@ class Incoming(msgspec.Struct, frozen=True):
     payload: bytes
     published: float = 0.0
     """Unix seconds at which the bus stored it; 0 when unknown."""
+    flaw: str = ""
+    """Why *payload* is no event, from a bus that others write to: it goes to the dead letters as ``malformed``."""
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,8 +13,9 @@ from eventbus.errors import BusError
 BACKENDS = {
     "memory": ("eventbus.memory", "MemoryBus"),
     "nats": ("eventbus.jetstream_bus", "JetStreamBus"),
+    "kafka": ("eventbus.kafka_bus", "KafkaBus"),
 }
-"""Kind -> module and class; ``kafka`` and ``mqtt`` are read but not built yet."""
+"""Kind -> module and class; ``mqtt`` is read but not built yet."""
 
 
 class NotYet(BusError):

@@ -64,7 +64,8 @@ class Stored(NamedTuple):
     """What one event becomes on Kafka."""
 
     key: bytes | None
-    value: bytes
+    value: bytes | None
+    """None: a tombstone."""
     headers: list[tuple[str, bytes]]
 
 

@@ -24,12 +24,7 @@ class Mark(msgspec.Struct, frozen=True):
 
     def encode(self) -> bytes:
         """A bitmap above the floor, compressed: 20,000 sequences take at most about 2.5 KB."""
-        span = max(self.done, default=self.floor) - self.floor
-        bitmap = bytearray((span + 7) // 8)
-        for seq in self.done:
-            place = seq - self.floor - 1
-            bitmap[place >> 3] |= 1 << (place & 7)
-        return msgspec.msgpack.encode((1, self.floor, zlib.compress(bitmap, 1)))
+        return msgspec.msgpack.encode((1, self.floor, zlib.compress(bitmap(self.floor, self.done), 1)))
 
 
 def decode(data: bytes) -> Mark:
@@ -37,11 +32,22 @@ def decode(data: bytes) -> Mark:
     version, floor, packed = msgspec.msgpack.decode(data, type=tuple[int, int, bytes])
     if version != 1:
         raise BusError(f"progress of version {version}: written by a newer Evoke", hint="upgrade this one")
-    return Mark(floor, frozenset(floor + 1 + index for index in _set_bits(zlib.decompress(packed))))
+    return Mark(floor, frozenset(floor + 1 + index for index in set_bits(zlib.decompress(packed))))
 
 
-def _set_bits(bitmap: bytes) -> Iterable[int]:
-    for position, byte in enumerate(bitmap):
+def bitmap(floor: int, done: Collection[int]) -> bytes:
+    """Bit n is set when sequence *floor* + 1 + n is *done*."""
+    span = max(done, default=floor) - floor
+    bits = bytearray((span + 7) // 8)
+    for seq in done:
+        place = seq - floor - 1
+        bits[place >> 3] |= 1 << (place & 7)
+    return bytes(bits)
+
+
+def set_bits(bits: bytes) -> Iterable[int]:
+    """Numbers of the bits that are set, ascending."""
+    for position, byte in enumerate(bits):
         while byte:
             low = byte & -byte
             yield position * 8 + low.bit_length() - 1

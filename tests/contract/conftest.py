@@ -8,6 +8,7 @@ import pytest
 
 from tests.brokers import Nats, start_nats
 from tests.contract.harness import Broker
+from tests.kafka import Kafka, start_kafka
 
 
 @pytest.fixture(scope="module")
@@ -17,9 +18,40 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nats]:
     nats.stop()
 
 
-@pytest.fixture(params=["memory", pytest.param("nats", marks=pytest.mark.broker)])
+@pytest.fixture(scope="package")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    cluster = start_kafka(tmp_path_factory.mktemp("kafka"))
+    yield cluster
+    cluster.stop()
+
+
+SERVERS = {"nats": "server", "kafka": "kafka"}
+"""Kind -> the fixture of its broker."""
+KINDS = ["memory", *(pytest.param(kind, marks=pytest.mark.broker) for kind in SERVERS)]
+
+
+def on(request: pytest.FixtureRequest) -> Broker:
+    kind: str = request.param
+    return Broker(kind, request.getfixturevalue(SERVERS[kind]).options if kind in SERVERS else {})
+
+
+@pytest.fixture(params=KINDS)
 def broker(request: pytest.FixtureRequest) -> Broker:
-    return Broker(request.param, request.getfixturevalue("server").options if request.param == "nats" else {})
+    return Broker(
+        request.param, request.getfixturevalue(SERVERS[request.param]).options if request.param in SERVERS else {}
+    )
+
+
+@pytest.fixture(params=["memory", pytest.param("nats", marks=pytest.mark.broker)])
+def limited(request: pytest.FixtureRequest) -> Broker:
+    """On the backends that have a limit of their own; Kafka's are quotas and retention, set there."""
+    return on(request)
+
+
+@pytest.fixture(params=[kind for kind in KINDS if kind != "memory"])
+def brokered(request: pytest.FixtureRequest) -> Broker:
+    """On the backends whose broker is a process of its own."""
+    return on(request)
 
 
 @pytest.fixture

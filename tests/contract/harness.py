@@ -12,7 +12,7 @@ from typing import Any
 
 from api.meta import Key
 from api.model import Bus, Option, Subscription
-from eventbus import cloudevents
+from eventbus import cloudevents, kafka_wire
 from eventbus.bus import DeadLetter, EventBus, Incoming, Intake
 from eventbus.connect import connect
 from eventbus.errors import BusFull, LagUnknown, Unreachable
@@ -41,6 +41,8 @@ class Broker:
             return self._memory
         bus = connect(Bus(key=self.key, kind=self.kind, options=dict(self.options)), plain)  # type: ignore[arg-type]  # literal from the fixture's parameter
         await bus.connect()
+        if self.kind == "kafka" and not self._open:
+            await empty(bus)
         self._open.append(bus)
         if self.kind == "memory":
             self._memory = bus
@@ -61,6 +63,15 @@ class Broker:
                     await bus.close()
 
         asyncio.run(main())
+
+
+async def empty(bus: EventBus) -> None:
+    """Delete every topic of a Kafka cluster: they are the subjects themselves, and every test has the same ones."""
+    cluster = bus._cluster  # type: ignore[attr-defined]  # as an operator would
+    if names := await cluster.topics():
+        await cluster.call(None, kafka_wire.delete_topics(names))
+    while await cluster.topics():  # noqa: ASYNC110  # nothing tells when
+        await asyncio.sleep(0.02)
 
 
 class Owner:

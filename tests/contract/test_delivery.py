@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from api.meta import Key
+from api.model import Bus
 from eventbus import cloudevents
 from eventbus.bus import EventBus
-from eventbus.errors import TooLarge
-from tests.contract.harness import Broker, Owner, event, fill, ids
+from eventbus.connect import NotYet, connect
+from eventbus.errors import Refused, TooLarge
+from tests.contract.harness import Broker, Owner, event, fill, ids, plain
 
 
 def test_events_arrive_in_the_order_of_their_publishing(broker: Broker) -> None:
@@ -112,9 +115,20 @@ def test_what_is_no_event_or_too_large_is_refused(broker: Broker) -> None:
     broker.run(test)
 
 
-def test_any_topic_name_works(broker: Broker) -> None:
+def test_kinds_that_are_not_built_say_so() -> None:
+    with pytest.raises(NotYet, match="pigeon"):
+        connect(Bus(key=Key("x", "default"), kind="pigeon"), plain)  # type: ignore[arg-type]  # from a newer Evoke
+
+
+def test_any_topic_name_works_or_is_refused(broker: Broker) -> None:
     async def test(bus: EventBus) -> None:
-        for subject in ("a.b.c", "sensors/kitchen", "naïve topic", "x" * 300, "$SYS", "*"):
+        for subject in ("a.b.c", "A_b-c", "sensors/kitchen", "naïve topic", "x" * 300, "$SYS", "*", ".."):
+            if broker.kind == "kafka" and not (subject.isascii() and subject[0].isalpha() and len(subject) == 5):
+                with pytest.raises(Refused, match="can be no Kafka topic"):
+                    await bus.publish(subject, event(0))
+                with pytest.raises(Refused, match="can be no Kafka topic"):
+                    await Owner.open(bus, broker.subscription(subject))
+                continue
             owner = await Owner.open(bus, broker.subscription(subject, start="new"))
             await fill(bus, 1, subject=subject)
             assert ids(await owner.take(1)) == [0], subject

@@ -10,7 +10,7 @@ from api.meta import Key
 from api.model import Bus
 from eventbus import intake, pulls
 from eventbus.bus import Attempt, EventBus
-from eventbus.connect import NotYet, connect
+from eventbus.connect import connect
 from eventbus.errors import AuthFailed, Unreachable
 from tests.brokers import Nats
 from tests.contract.harness import TIMEOUT, Broker, Owner, event, fill, ids, plain, publish_surely, settled
@@ -279,8 +279,3 @@ def test_wrong_credentials_and_nobody_there_say_so(server: Nats) -> None:
             await bus.close()
 
     asyncio.run(test())
-
-
-def test_kinds_not_built_yet_say_so() -> None:
-    with pytest.raises(NotYet, match="kafka"):
-        connect(Bus(key=Key("x", "default"), kind="kafka"), plain)

@@ -11,41 +11,41 @@ from eventbus.errors import BusError, BusFull
 from tests.contract.harness import Broker, Owner, event, fill, fill_up, ids, settled
 
 
-def test_a_full_topic_refuses_outsiders_and_still_takes_outputs(broker: Broker) -> None:
-    broker.options["maxBytes"] = str(100_000)
+def test_a_full_topic_refuses_outsiders_and_still_takes_outputs(limited: Broker) -> None:
+    limited.options["maxBytes"] = str(100_000)
 
     async def test(bus: EventBus) -> None:
         stored = await fill_up(bus)
         with pytest.raises(BusFull):
             await bus.publish("topic", event(1000, size=1000))
         await bus.publish("topic", event(stored, size=1000), output=True)
-        owner = await Owner.open(bus, broker.subscription())
+        owner = await Owner.open(bus, limited.subscription())
         events = await owner.take(stored + 1)
 
         assert 50 < stored < 85
         assert ids(events) == list(range(stored + 1))
         assert await fill_up(bus, output=True) > 5
 
-    broker.run(test)
+    limited.run(test)
 
 
-def test_a_full_topic_takes_events_again_after_trim(broker: Broker) -> None:
-    broker.options |= {"maxBytes": str(100_000), "retain": "0"}
+def test_a_full_topic_takes_events_again_after_trim(limited: Broker) -> None:
+    limited.options |= {"maxBytes": str(100_000), "retain": "0"}
 
     async def test(bus: EventBus) -> None:
-        subscription = broker.subscription()
+        subscription = limited.subscription()
         owner = await Owner.open(bus, subscription)
         await fill_up(bus)
         events = await owner.take(await owner.intake.pending())
         await owner.intake.commit(0, events[-1].seq, [])
         await settled(bus, subscription, 0)
         await bus.trim({"topic": [subscription]})
-        await asyncio.sleep(0.15 if broker.kind == "nats" else 0)  # a reading of the size is used that long
+        await asyncio.sleep(0.15 if limited.kind == "nats" else 0)  # a reading of the size is used that long
         await bus.publish("topic", event(500))
 
         assert ids(await owner.take(1)) == [500]
 
-    broker.run(test)
+    limited.run(test)
 
 
 def test_trim_drops_only_what_all_have_passed(broker: Broker) -> None:
@@ -74,8 +74,8 @@ def test_trim_drops_only_what_all_have_passed(broker: Broker) -> None:
     broker.run(test)
 
 
-def test_a_topic_that_nobody_reads_never_stays_full(broker: Broker) -> None:
-    broker.options["maxBytes"] = str(100_000)
+def test_a_topic_that_nobody_reads_never_stays_full(limited: Broker) -> None:
+    limited.options["maxBytes"] = str(100_000)
 
     async def test(bus: EventBus) -> None:
         await fill(bus, 3, subject="small")
@@ -84,8 +84,8 @@ def test_a_topic_that_nobody_reads_never_stays_full(broker: Broker) -> None:
         await fill_up(bus, output=True)
         await bus.trim({"topic": []})
         await bus.publish("topic", event(0), output=True)
-        owner = await Owner.open(bus, broker.subscription("small"))
+        owner = await Owner.open(bus, limited.subscription("small"))
 
         assert ids(await owner.take(3)) == [0, 1, 2]
 
-    broker.run(test)
+    limited.run(test)

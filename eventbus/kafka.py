@@ -1,0 +1,277 @@
+"""A connection to one Kafka cluster that speaks in this package's errors, and comes back by itself.
+
+It and the two modules beside it that build requests (kafka_wire.py) and record batches (kafka_batches.py) are the only
+ones that import aiokafka. Its client keeps metadata and one connection per broker and *lane*; producer, consumer and
+coordinator are ours, above: see docs/decisions/0006-kafka-client.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+from aiokafka import errors
+from aiokafka.client import AIOKafkaClient, CoordinationType
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.structs import TopicPartition
+
+from eventbus import kafka_wire as wire
+from eventbus.diagnosis import diagnose
+from eventbus.errors import AuthFailed, BusError, Unreachable
+from eventbus.kafka_wire import Fault, Place
+from eventbus.tls import client_context
+
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it says reaches people through our errors
+
+TIMEOUT = 6.0
+"""Seconds for an answer: longer than a first member of a group waits for others (3 s by default)."""
+WATCH = 1.0
+"""Seconds between two looks at a cluster that is not needed otherwise."""
+METADATA_AGE = 3_000
+"""Milliseconds after which new topics and partitions are seen at the latest."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the cluster is and who we are there."""
+
+    brokers: str
+    mechanism: str = ""
+    """SASL mechanism; empty: none."""
+    user: str = ""
+    password: str = ""
+    tls: bool = False
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+
+    @classmethod
+    def read(cls, options: Mapping[str, str]) -> Settings:
+        """From the fields of an EventBus or EventSource, resolved to texts."""
+        sasl = options.get("authRequired") == "true" or bool(options.get("saslUsername"))
+        tls = options.get("tls") or str(bool(options.get("caCert") or options.get("clientCert"))).lower()
+        if "tls" not in options and options.get("authRequired") == "true":
+            tls = "true"
+        return cls(
+            brokers=options.get("brokers", "127.0.0.1:9092"),
+            mechanism=options.get("saslMechanism", "PLAIN") if sasl else "",
+            user=options.get("saslUsername", ""),
+            password=options.get("saslPassword", ""),
+            tls=tls == "true",
+            ca=options.get("caCert", ""),
+            cert=options.get("clientCert", ""),
+            key=options.get("clientKey", ""),
+        )
+
+    def diagnosed(self) -> dict[str, str]:
+        """Options by which diagnosis.py tries the connection."""
+        return {
+            "brokers": self.brokers,
+            "tls": str(self.tls).lower(),
+            "caCert": self.ca if self.tls else "",
+            "clientCert": self.cert,
+            "clientKey": self.key,
+        }
+
+    def arguments(self) -> dict[str, Any]:
+        """Of aiokafka's connections; raises AuthFailed for certificates that do not hold."""
+        if self.mechanism and not (self.user and self.password):
+            raise AuthFailed("SASL needs a user name and a password", hint="give saslUsername and saslPasswordFrom")
+        secured = ("SASL_" if self.mechanism else "") + ("SSL" if self.tls else "PLAINTEXT")
+        return {
+            "client_id": "evoke",
+            "request_timeout_ms": int(TIMEOUT * 1000),
+            "security_protocol": "SSL" if secured == "SSL" else secured,
+            "ssl_context": client_context(ca=self.ca, cert=self.cert, key=self.key) if self.tls else None,
+            "sasl_mechanism": self.mechanism or "PLAIN",
+            "sasl_plain_username": self.user or None,
+            "sasl_plain_password": self.password or None,
+        }
+
+
+class Cluster:
+    """Calls to brokers; every method raises BusError subclasses only."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: Any = None
+        self._watching: asyncio.Task[None] | None = None
+        self._coordinators: dict[str, int] = {}
+        self.connected = False
+        self.trouble = "not connected yet"
+        """Why it is not connected."""
+
+    async def connect(self) -> int:
+        """Connect once, answer how many brokers there are; raises what stands in the way."""
+        arguments = self._settings.arguments()
+        await self._probe(arguments)
+        await self._leave()
+        client = AIOKafkaClient(bootstrap_servers=self.brokers, metadata_max_age_ms=METADATA_AGE, **arguments)
+        try:
+            await client.bootstrap()
+        except (errors.KafkaError, OSError, TimeoutError) as error:
+            await client.close()
+            raise _translated(error, self.brokers) from error
+        self._client = client
+        self.connected = True
+        self._watching = asyncio.get_running_loop().create_task(self._watch(arguments), name="watch Kafka")
+        return len(client.cluster.brokers())
+
+    async def _probe(self, arguments: Mapping[str, Any]) -> None:
+        """Open a connection and close it: the client itself does not tell why it has none."""
+        first: BusError | None = None
+        for host, port, _ in collect_hosts(self.brokers, randomize=False):
+            try:
+                connection = await create_conn(host, port, **arguments)
+            except (errors.KafkaError, OSError, TimeoutError, AssertionError, ValueError) as error:
+                first = first or _translated(error, f"{host}:{port}")
+            else:
+                connection.close()
+                return
+        if isinstance(first, AuthFailed):
+            raise first
+        found = await diagnose("kafka", self._settings.diagnosed())
+        raise found or first or Unreachable("no broker is named")
+
+    async def _watch(self, arguments: Mapping[str, Any]) -> None:
+        while True:
+            await asyncio.sleep(WATCH)
+            try:
+                if not self.connected:
+                    await self._probe(arguments)
+                    await self.refresh()
+                await self.call(self._any(), wire.alive())
+            except BusError as error:
+                self.trouble = str(error)
+
+    @property
+    def brokers(self) -> str:
+        return self._settings.brokers
+
+    def _any(self) -> int:
+        if self._client is None:
+            raise Unreachable(f"{self.brokers} is not connected yet")
+        node: int | None = self._client.get_random_node()
+        if node is None:
+            raise Unreachable(f"{self.brokers}: no broker is known")
+        return node
+
+    async def call(self, node: int | None, request: Any, lane: object = 0) -> Any:
+        """One request, one answer; *node* None is any broker. Requests of one lane are answered in turn."""
+        try:
+            answer = await self._client.send(self._any() if node is None else node, request, group=lane)
+        except (errors.KafkaError, OSError, TimeoutError, KeyError, AttributeError) as error:
+            if isinstance(error, AttributeError) and self._client is not None:
+                raise
+            self.connected = False
+            self._coordinators.clear()
+            raise _translated(error, self.brokers, self.trouble) from error
+        self.connected = True
+        return answer
+
+    async def refresh(self) -> None:
+        """Read leaders and partitions anew; raises Unreachable.
+
+        Of all topics: asking for one by its name makes it on a cluster that makes topics by itself.
+        """
+        if self._client is None or not await self._client.force_metadata_update():
+            self.connected = False
+            raise Unreachable(f"{self.brokers} does not answer", hint=self.trouble)
+
+    def leader(self, place: Place) -> int | None:
+        """The broker that has the partition; None while that is not known."""
+        found: int | None = self._client.cluster.leader_for_partition(TopicPartition(*place))
+        return None if found in {None, -1} else found
+
+    async def partitions(self, topic: str) -> list[int]:
+        """Partitions of a topic, empty when there is none of that name."""
+        if self._client is None:
+            raise Unreachable(f"{self.brokers} is not connected yet")
+        cluster = self._client.cluster
+        if not cluster.partitions_for_topic(topic):
+            await self.refresh()
+        return self.known(topic)
+
+    def known(self, topic: str) -> list[int]:
+        """Partitions as last seen: no older than METADATA_AGE."""
+        found: Collection[int] = self._client.cluster.partitions_for_topic(topic) or ()
+        return sorted(found)
+
+    async def topics(self) -> list[str]:
+        """Every topic of the cluster that the user may see, but the brokers' own."""
+        await self.refresh()
+        return sorted(self._client.cluster.topics(exclude_internal_topics=True))
+
+    async def coordinator(self, group: str) -> int:
+        if group not in self._coordinators:
+            self._any()
+            try:
+                node = await self._client.coordinator_lookup(CoordinationType.GROUP, group)
+            except (errors.KafkaError, OSError, TimeoutError) as error:
+                raise _translated(error, self.brokers, self.trouble) from error
+            if self._client.cluster.broker_metadata(node) is None:
+                await self.refresh()
+            self._coordinators[group] = node
+        return self._coordinators[group]
+
+    def coordinator_moved(self, group: str) -> None:
+        self._coordinators.pop(group, None)
+
+    async def offsets(self, times: Mapping[Place, int]) -> dict[Place, int]:
+        """For each place the offset of EARLIEST, LATEST, or of the first record since the milliseconds; -1: none."""
+        by_node: dict[int, dict[Place, int]] = {}
+        for place, time in times.items():
+            node = self.leader(place)
+            if node is None:
+                await self.refresh()
+                raise Unreachable(f"partition {place[0]}-{place[1]} has no leader now")
+            by_node.setdefault(node, {})[place] = time
+        found: dict[Place, int] = {}
+        for node, asked in by_node.items():
+            answer = await self.call(node, wire.offsets(asked))
+            for topic, partitions in answer.topics:
+                for partition, error, _, offset in partitions:
+                    if error:
+                        await self.refresh()
+                    wire.check(error, f"offsets of {topic}-{partition}")
+                    found[topic, partition] = offset
+        return found
+
+    def leave_lane(self, lane: object) -> None:
+        """Close the connections of *lane*."""
+        if self._client is not None:
+            connections = self._client._conns  # it closes all or none
+            for where in [where for where in connections if where[1] == lane]:
+                connections.pop(where).close()
+
+    async def _leave(self) -> None:
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def close(self) -> None:
+        self.connected = False
+        await self._leave()
+
+
+def _translated(error: BaseException, where: str, trouble: str = "") -> BusError:
+    """Our error for one of the client's; what stands in the way of a connection is found out by diagnosis.py."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, errors.SaslAuthenticationFailed | errors.UnsupportedSaslMechanismError | ValueError):
+        hint = "check saslUsername, saslPassword and saslMechanism"
+        return AuthFailed(f"{where} refused the credentials: {text}", hint=hint)
+    if isinstance(error, errors.IllegalSaslStateError):
+        return AuthFailed(f"{where} takes no SASL", hint="leave authRequired and saslUsername out")
+    if isinstance(error, errors.BrokerResponseError):
+        return Fault(error.errno, where)
+    if isinstance(error, TimeoutError | errors.RequestTimedOutError):
+        return Unreachable(f"{where} does not answer in time")
+    return Unreachable(f"{where}: {trouble or text}")

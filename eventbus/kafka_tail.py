@@ -1,0 +1,70 @@
+"""Watching the records of a topic, or of all, as they come: no group, no progress, nobody waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+
+from eventbus import kafka_names
+from eventbus.bus import Incoming
+from eventbus.cloudevents import Malformed
+from eventbus.kafka import Cluster
+from eventbus.kafka_batches import Found
+from eventbus.kafka_records import to_event
+from eventbus.kafka_stream import Stream
+from eventbus.kafka_topics import Topics
+from eventbus.kafka_wire import EARLIEST, LATEST
+
+BATCH = 256
+"""Events that are held for a reader."""
+LOOK_FOR_TOPICS = 1.0
+
+
+async def tail(
+    cluster: Cluster, topics: Topics, subject: str, since: datetime | None, owner: str
+) -> AsyncIterator[Incoming]:
+    """In order within a partition; topics that appear later are read from their first record."""
+    queue: asyncio.Queue[Incoming | str] = asyncio.Queue()
+
+    def admit(share: int, found: Found) -> Incoming | None:
+        try:
+            event = to_event(found.record, owner)
+        except Malformed:
+            return None
+        return Incoming(share, found.record.offset + 1, event.key, event.payload, found.record.timestamp)
+
+    def deliver(events: Sequence[Incoming]) -> None:
+        for event in events:
+            queue.put_nowait(event)
+
+    stream = Stream(cluster, admit, deliver, queue.put_nowait)
+    stream.start()
+    stream.request(BATCH)
+    begun = False
+    try:
+        while True:
+            names = await cluster.topics() if subject == ">" else [kafka_names.topic(subject)]
+            wanted = [name for name in names if subject != ">" or kafka_names.foreign(name)]
+            places = [place for place in await topics.places(wanted) if place not in stream.parts]
+            if places:
+                newest = EARLIEST if begun else LATEST
+                asked = int(since.timestamp() * 1000) if since else newest
+                starts = await cluster.offsets(dict.fromkeys(places, asked))
+                ends = await cluster.offsets(dict.fromkeys(places, LATEST))
+                for place in places:
+                    stream.add(place, place[1], starts[place] if starts[place] >= 0 else ends[place])
+            begun = True
+            end = asyncio.get_running_loop().time() + LOOK_FOR_TOPICS
+            try:
+                while True:
+                    async with asyncio.timeout_at(end):
+                        event = await queue.get()
+                    if isinstance(event, str):
+                        return
+                    stream.request(1)
+                    yield event
+            except TimeoutError:
+                pass
+    finally:
+        await stream.stop()
