@@ -84,7 +84,7 @@ class Inflow:
         if moved is not None:
             event = msgspec.structs.replace(event, payload=moved.payload)
         try:
-            fits = self._fits(event.payload)
+            fits = self._fits(event)
         except (Malformed, NoEvent) as error:
             fits, flaw = True, f"malformed: {error}"
         window = hold.window(event.share)
@@ -107,13 +107,15 @@ class Inflow:
                 window.leave(entry, later)
         return True
 
-    def _fits(self, payload: bytes) -> bool:
+    def _fits(self, event: Incoming) -> bool:
         """Whether the subscription wants the event; raises Malformed or NoEvent for what is none."""
+        if event.flaw:
+            raise NoEvent(event.flaw)
         predicate = self._hold.predicate
         if predicate is always:
-            heading(payload)
+            heading(event.payload)
             return True
-        return predicate(payload)
+        return predicate(event.payload)
 
     def ask(self) -> None:
         """Ask the broker for what the replicas, the window and the breaker allow."""
