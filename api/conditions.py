@@ -47,6 +47,7 @@ REASONS: Mapping[str, Mapping[str, str]] = {
         "HandlerError": "The user's module or handler cannot be loaded; the message has file, line and cause.",
         "OutOfMemory": "The replica went over its memory limit.",
         "CrashLoop": "Replicas keep exiting; the next start waits for the back-off.",
+        "SecretNotFound": "A secret that the function is given, or its key, does not exist.",
         "ImagePull": "The image cannot be pulled.",
         "QuotaExceeded": "A quota of the namespace refused the replica.",
         "Draining": "The replicas finish their work and stop.",

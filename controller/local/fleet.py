@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine
 from datetime import timedelta
 from typing import Any, Protocol
 
-from api.errors import EvokeError, Unavailable
+from api.errors import EvokeError, NotFound, Unavailable
 from api.frames import Endpoint
 from api.meta import RevisionKey
 from api.model import Workload
@@ -203,7 +203,8 @@ class Fleet:
 
     def _not_started(self, revision: RevisionKey, error: EvokeError) -> None:
         if not isinstance(error, Unavailable):
-            self._failed(revision, error.reason if isinstance(error, StartFailed) else "CrashLoop", str(error))
+            secret = "SecretNotFound" if isinstance(error, NotFound) else "CrashLoop"
+            self._failed(revision, error.reason if isinstance(error, StartFailed) else secret, str(error))
             return
         pace, now = self._pace(revision), time.monotonic()  # the platform's trouble, not its own: told when it lasts
         if pace.crashes.not_before <= now:  # starts at the same time fail for the same cause

@@ -152,7 +152,7 @@ class SqliteStore:
     ) -> list[Applied]:
         """Make every manifest so, all or nothing; with *prune* delete what carries *project* and is not among them."""
         with self._transaction(commit=not dry_run):
-            results = [self._apply(_labelled(manifest, project), now) for manifest in manifests]
+            results = [self._apply(self._labelled(manifest, project), now) for manifest in manifests]
             if project and prune:
                 kept = {(manifest.kind, manifest.key) for manifest in manifests}
                 for stored in self.select(labels={PROJECT: project}):
@@ -198,6 +198,13 @@ class SqliteStore:
             ),
         )
         return _applied(wanted, "created" if stored is None else "configured")
+
+    def _labelled(self, manifest: Manifest, project: str) -> Manifest:
+        """*manifest* as part of *project*; of none: of the one that it belongs to already, and `up` still finds it."""
+        if not project and PROJECT not in manifest.labels:
+            stored = self._get(manifest.kind, manifest.key)
+            project = stored.labels.get(PROJECT, "") if stored else ""
+        return msgspec.structs.replace(manifest, labels={**manifest.labels, PROJECT: project}) if project else manifest
 
     def _delete(self, kind: str, key: Key) -> None:
         self._db.execute(
@@ -270,10 +277,6 @@ def _settle(stored: Stored, status: Status, now: datetime) -> Status | None:
 
 def _status(status: Status) -> dict[str, Any]:
     return {**status.fields, "conditions": status.conditions}
-
-
-def _labelled(manifest: Manifest, project: str) -> Manifest:
-    return msgspec.structs.replace(manifest, labels={**manifest.labels, PROJECT: project}) if project else manifest
 
 
 def _same(stored: Stored, wanted: Manifest) -> bool:

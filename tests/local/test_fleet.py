@@ -251,7 +251,7 @@ def test_what_was_held_back_is_tried_at_once_when_a_secret_comes(paths, zygote):
         async with Bench(paths, GOOD) as bench:
             launch, bench.fleet._launch = bench.fleet._launch, refuse
             bench.ensure()
-            await bench.until(lambda: bench.record.problem)
+            await bench.until(lambda: bench.record.problem == "SecretNotFound")
             bench.fleet._pace(KEY).crashes = Crashes(9, time.monotonic() + 3600)
             bench.fleet._launch = launch
             bench.fleet.retry()

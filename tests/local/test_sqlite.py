@@ -66,6 +66,16 @@ def test_dry_run_changes_nothing_and_says_what_would(store):
     assert calls == []
 
 
+def test_what_is_applied_by_hand_stays_in_its_project(store):
+    store.apply([FUNCTION], project="p", now=NOW)
+
+    assert [applied.outcome for applied in store.apply([FUNCTION], now=NOW)] == ["unchanged"]
+    store.apply([edit(spec={"version": "v2"}, labels={"a": "b"})], now=NOW)
+    assert store.get("Function", FUNCTION.key).labels == {"a": "b", "evoke.dev/project": "p"}
+    store.apply([edit(labels={"evoke.dev/project": "q"})], now=NOW)
+    assert store.get("Function", FUNCTION.key).labels == {"evoke.dev/project": "q"}
+
+
 def test_prune_takes_only_what_carries_the_project(store):
     store.apply([FUNCTION, edit(key=Key("default", "g"))], project="p", now=NOW)
     store.apply([edit(key=Key("default", "by-hand"))], now=NOW)
