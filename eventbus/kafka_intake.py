@@ -112,7 +112,7 @@ class KafkaIntake:
         try:
             event = to_event(record, self._owner) if not flaw else None
         except Malformed as error:
-            event, flaw = None, str(error)
+            event, flaw = None, error.message
         if event is None:
             return Incoming(share, record.offset + 1, "", record.value or b"", record.timestamp, flaw)
         return Incoming(share, record.offset + 1, event.key, event.payload, record.timestamp)

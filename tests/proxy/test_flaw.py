@@ -26,7 +26,7 @@ def test_a_flaw_that_the_bus_found_is_a_dead_letter_without_a_try() -> None:
 
             (letter,) = await plant.letters()
             assert (letter.reason, letter.attempts, letter.payload) == ("malformed", 0, event(0))
-            assert letter.error == "malformed: record t-0-0: ce_id twice"
+            assert letter.error.endswith("record t-0-0: ce_id twice")
             assert replica.numbers == [1]
 
     asyncio.run(scenario())
