@@ -16,6 +16,7 @@ from eventbus.bus import EventBus
 from eventbus.errors import Unreachable
 from proxy.buses import Buses
 from proxy.closing import Closings
+from proxy.rotation import LOOK_EVERY
 from proxy.settings import ProxySettings
 from proxy.sources import Sources
 from proxy.subscriptions import Subscriptions
@@ -45,14 +46,20 @@ class ProxyAgent:
         self._seq = 0
 
     async def run(self) -> None:
-        """Send readings and trim the buses for ever."""
+        """Send readings, trim the buses and look at their secrets for ever."""
         every = self._settings.interval.total_seconds()
         trim = self._settings.trim_every.total_seconds()
         loop = asyncio.get_running_loop()
-        next_trim = loop.time() + trim
+        next_trim, next_look = loop.time() + trim, loop.time() + LOOK_EVERY
         while True:
             await asyncio.sleep(every)
             self.report()
+            if loop.time() >= next_look:
+                self.buses.rotate()
+                self.sources.rotate()
+                next_look = loop.time() + LOOK_EVERY
+            if self.buses.succeed():
+                self._apply()
             if loop.time() >= next_trim:
                 await self.buses.trim(self.snapshots)
                 next_trim = loop.time() + trim

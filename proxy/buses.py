@@ -20,6 +20,7 @@ from eventbus.bus import EventBus
 from eventbus.diagnosis import diagnose
 from eventbus.errors import BusError, Unreachable
 from eventbus.openings import Gate, Openings
+from proxy.rotation import Secrets
 from proxy.settings import ProxySettings
 
 log = logging.getLogger(__name__)
@@ -53,9 +54,12 @@ Look = Callable[[], Awaitable[BusError | None]]
 class Link:
     """One bus as declared, and the connection to it."""
 
-    def __init__(self, declared: Bus, make: Callable[[], EventBus], openings: Openings, look: Look) -> None:
+    def __init__(
+        self, declared: Bus, make: Callable[[], EventBus], openings: Openings, look: Look, secrets: Secrets
+    ) -> None:
         """*look* finds out why the broker cannot be reached."""
         self.declared = declared
+        self.secrets = secrets
         self._openings, self._look = openings, look
         self.ready = asyncio.Event()
         """Connected for the first time; after that the backend reconnects by itself."""
@@ -86,6 +90,8 @@ class Link:
     async def _connect(self) -> None:
         for tried in range(1 << 30):
             try:
+                if self._bus is None:
+                    self.secrets.use()
                 bus = self._bus or self._make()
                 self._detail = await bus.connect()
             except (EvokeError, LookupError) as error:
@@ -103,7 +109,7 @@ class Link:
             if bus.connected:
                 self._error = None
             else:
-                await self._tell(Unreachable("no connection"))
+                await self._tell(getattr(bus, "trouble", None) or Unreachable("no connection"))
 
     async def _tell(self, error: EvokeError) -> None:
         """Keep *error*, or its cause where that can be found out and the backend did not name it."""
@@ -128,20 +134,36 @@ class Buses:
         self._settings = settings
         self.openings = Openings()
         self._links: dict[Key, Link] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._successors: dict[Key, Link] = {}
+        """Connections with new secrets, until they stand."""
+        self._closing: dict[Link, asyncio.Task[None]] = {}
 
     def declare(self, buses: Iterable[Bus]) -> None:
         """These are all the buses there are: connect to new ones, leave those that went, replace those that changed."""
         wanted = {bus.key: bus for bus in buses}
         for key, link in list(self._links.items()):
             if wanted.get(key) != link.declared:
-                del self._links[key]
-                task = asyncio.get_running_loop().create_task(self._leave(link))
-                self._closing.add(task)
-                task.add_done_callback(self._closing.discard)
+                self._retire(self._links.pop(key))
+                if successor := self._successors.pop(key, None):
+                    self._retire(successor)
         for key, bus in wanted.items():
             if key not in self._links:
-                self._links[key] = Link(bus, partial(self._make, bus), self.openings, partial(self._look, bus))
+                self._links[key] = self._link(bus)
+
+    def rotate(self) -> None:
+        """Connect anew, beside what there is, where secrets have changed."""
+        for key, link in self._links.items():
+            if key not in self._successors and link.secrets.changed:
+                log.info("secrets of event bus %s have changed: it connects anew", key)
+                self._successors[key] = self._link(link.declared)
+
+    def succeed(self) -> bool:
+        """Let connections with new secrets take over once they stand; answers whether one did."""
+        standing = [key for key, successor in self._successors.items() if successor.ready.is_set()]
+        for key in standing:
+            self._retire(self._links[key])
+            self._links[key] = self._successors.pop(key)
+        return bool(standing)
 
     def link(self, key: Key) -> Link | None:
         return self._links.get(key)
@@ -172,10 +194,16 @@ class Buses:
                     log.info("trimming %s: %s", key, error)
 
     async def close(self) -> None:
-        for task in self._closing:
+        for task in self._closing.values():
             task.cancel()
-        await asyncio.gather(*(link.close() for link in self._links.values()))
+        links = (*self._links.values(), *self._successors.values(), *self._closing)
+        await asyncio.gather(*(link.close() for link in links))
         self._links.clear()
+        self._successors.clear()
+
+    def _link(self, bus: Bus) -> Link:
+        secrets = Secrets(bus.options, partial(self._settings.resolve, bus.key.namespace))
+        return Link(bus, partial(self._make, bus), self.openings, partial(self._look, bus), secrets)
 
     def _make(self, bus: Bus) -> EventBus:
         filled = embedded(bus, self._settings.platform)
@@ -188,6 +216,10 @@ class Buses:
         except (EvokeError, LookupError):  # a secret has gone: the next try to connect says which
             return None
         return await diagnose(filled.kind, options)
+
+    def _retire(self, link: Link) -> None:
+        task = self._closing[link] = asyncio.get_running_loop().create_task(self._leave(link))
+        task.add_done_callback(lambda _done: self._closing.pop(link))
 
     @staticmethod
     async def _leave(link: Link) -> None:
