@@ -23,6 +23,7 @@ from eventbus.errors import BusError, BusFull, TooLarge
 from proxy.asgi import Answer, BodyTooLarge, Reply, Request, Router, json_reply
 from proxy.buses import Buses
 from proxy.envelope import BadMetadata, Message, wrap
+from proxy.hops import caused, echoed
 
 BODY_LIMIT = 4 << 20
 """Dapr's default --max-body-size."""
@@ -175,7 +176,7 @@ class DaprApi:
             topic=request.params["topic"],
             pubsub=request.params["pubsub"],
             traceparent=request.headers.get(b"traceparent", b"").decode("latin-1"),
-            hops=_hops(request.headers.get(b"evoke-hops", b"")),
+            hops=echoed(request.headers.get(b"evoke-hops", b"")),
         )
 
     async def _healthy(self, request: Request) -> Answer:  # noqa: ARG002 - a handler's signature
@@ -220,10 +221,6 @@ def _metadata(query: Mapping[str, str]) -> dict[str, str]:
     return {name[9:].lower(): value for name, value in query.items() if name[:9].lower() == "metadata."}
 
 
-def _hops(raw: bytes) -> int | None:
-    return int(raw) if raw.isdigit() and len(raw) < 7 else None
-
-
 def _entry_body(entry: BulkEntry) -> bytes:
     """Bytes of one entry: JSON as it stands, bytes out of base64, text out of its string."""
     raw = bytes(entry.event)
@@ -246,7 +243,7 @@ def _text(raw: bytes) -> bytes:
 async def _store(bus: EventBus, message: Message) -> None:
     """Publish one message; returns once the bus acknowledged it."""
     try:
-        payload = wrap(message, datetime.now(UTC))
+        payload = caused(wrap(message, datetime.now(UTC)), message.hops)
         read = heading(payload)
         await bus.publish(
             message.topic,

@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 
 from api.errors import EvokeError
-from proxy.hops import with_hops
 from eventbus.cloudevents import check_json, checked
 
 STRUCTURED = "application/cloudevents+json"

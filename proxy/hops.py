@@ -45,3 +45,15 @@ def with_hops(payload: bytes, count: int) -> bytes:
     members = _members.decode(payload)
     members[MEMBER] = msgspec.Raw(_encode(count))
     return _encode(members)
+
+
+def caused(payload: bytes, by: int | None) -> bytes:
+    """*payload* as published because of an event of *by* hops; as it is where nobody knows, or it tells by itself."""
+    if by is None or b'"evokehops"' in payload:
+        return payload
+    return with_hops(payload, by + 1)
+
+
+def echoed(header: bytes) -> int | None:
+    """Hops in header ``evoke-hops``, which a delivery has and a publish may echo; None: it tells nothing."""
+    return int(header) if header.isdigit() and len(header) < 7 else None

@@ -71,6 +71,7 @@ class Inflow:
             self.pending = max(0, self.pending - len(events))
         if events:
             hold.meter.intake(len(events), matched, size)
+            self._wiring.pulls.asked(self, hold.intake.outstanding() * hold.meter.size)
         if matched:
             self._started()
         elif not hold.held and not hold.intake.outstanding():
@@ -136,10 +137,12 @@ class Inflow:
             outstanding=outstanding,
             room=hold.room,
             size=hold.meter.size,
+            pull=self._wiring.pulls.left(self),
         )
         if events:
             self._rung = False
             hold.intake.request(events)
+        self._wiring.pulls.asked(self, (outstanding + events) * hold.meter.size)
 
     def bell(self) -> None:
         """An event was stored while nobody was ready for it."""
@@ -192,6 +195,7 @@ class Inflow:
             self.ask()
 
     def stop(self) -> None:
+        self._wiring.pulls.asked(self, 0)
         if self._levelling is not None:
             self._levelling.cancel()
 

@@ -13,6 +13,7 @@ import msgspec
 
 from api.frames import Endpoint
 from api.model import Subscription
+from proxy.hops import hops
 from proxy.lanes import Entry
 from proxy.outcomes import ENDED, REFUSED, Outcome, of_bulk, of_single
 from replicas.errors import BrokenReply, ConnectFailed, ReplyTimeout
@@ -50,8 +51,9 @@ class Poster:
         headers = list(self._single if single else self._bulk)
         headers.append((b"evoke-deadline", b"%.3f" % (wall + self._seconds)))
         if single:
-            headers.append((b"evoke-attempt", b"%d" % (batch[0].attempts + 1)))
             body = batch[0].payload or b""
+            headers.append((b"evoke-attempt", b"%d" % (batch[0].attempts + 1)))
+            headers.append((b"evoke-hops", b"%d" % hops(body)))
         else:
             body = self._body(batch)
         try:

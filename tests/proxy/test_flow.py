@@ -11,10 +11,12 @@ import pytest
 
 from api.meta import RevisionKey
 from api.model import Backend
+from eventbus.cloudevents import Malformed
 from proxy import turns
-from proxy.demand import demand
-from proxy.envelope import Message, NotAnEvent, wrap
+from proxy.demand import Pulls, demand
+from proxy.envelope import Message, wrap
 from proxy.hold import route_over
+from proxy.hops import caused, count_up, echoed, hops
 from proxy.meter import Meter, Waits
 from proxy.turns import Turns
 
@@ -90,6 +92,24 @@ def test_demand(credit: int, held: int, outstanding: int, room: int, size: float
     asked = demand(credit=credit, capacity=4096, held=held, outstanding=outstanding, room=room, size=size)
 
     assert asked == want
+
+
+def test_all_triggers_together_have_thirty_two_megabytes_under_way() -> None:
+    pulls, size = Pulls(), 100_000.0
+
+    def ask(trigger: int) -> int:
+        left = pulls.left(trigger)
+        events = demand(credit=1000, capacity=4096, held=0, outstanding=0, room=4096, size=size, pull=left)
+        pulls.asked(trigger, events * size)
+        return events
+
+    asked = [ask(trigger) for trigger in range(40)]
+    assert asked[0] == 21
+    assert sum(asked) * size <= (32 << 20) + 40 * size
+    assert asked[-1] == 1  # nobody starves
+    for trigger in range(5):
+        pulls.asked(trigger, 0)
+    assert ask(39) > 1
 
 
 def test_route_is_stable_by_key_and_follows_the_weights() -> None:
@@ -176,8 +196,18 @@ def test_cloud_event_passes_through() -> None:
     members = json.loads(wrapped)
     assert (members["id"], members["source"], members["topic"]) == ("1", "/s", "t")
     assert b'{"a":[1,2.50]}' in wrapped
-    with pytest.raises(NotAnEvent):
+    with pytest.raises(Malformed):
         wrap(message(b"[]", "application/cloudevents+json"), NOW)
+
+
+def test_an_app_that_echoes_the_hops_of_its_delivery_is_counted() -> None:
+    plain = b'{"specversion":"1.0","id":"1","source":"/s","type":"t"}'
+    counted = b'{"specversion":"1.0","id":"1","source":"/s","type":"t","evokehops":3}'
+
+    assert json.loads(caused(plain, echoed(b"4")))["evokehops"] == 5
+    assert caused(counted, echoed(b"4")) == counted  # whoever says it itself knows better
+    assert caused(plain, echoed(b"")) == caused(plain, echoed(b"-1")) == caused(plain, echoed(b"9" * 7)) == plain
+    assert [hops(count_up(counted)), hops(count_up(plain)), hops(b'{"evokehops":"x"}')] == [4, 1, 0]
 
 
 def test_raw_payload_is_carried_as_bytes() -> None:
