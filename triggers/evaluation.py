@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 import msgspec
@@ -12,6 +14,14 @@ Value: TypeAlias = Callable[[Any], Any]
 """Closure over a decoded record; answers UNSET where it cannot be told."""
 
 UNSET = msgspec.UNSET
+
+_ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_ORDERED = (str, datetime, timedelta)
 
 
 def truth(value: Value) -> Callable[[Any], Truth]:
@@ -55,45 +65,66 @@ def walk(value: Value, steps: Sequence[str | int]) -> Value:
     return deep
 
 
-def conjunction(parts: Sequence[Value]) -> Value:
-    def every(record: Any) -> Any:
-        told: Any = True
+def item(value: Value, at: Value) -> Value:
+    """The member of a list or map that another value names."""
+
+    def get(record: Any) -> Any:
+        found, place = value(record), at(record)
+        if isinstance(found, dict):
+            return found.get(place, UNSET) if isinstance(place, str) else UNSET
+        if isinstance(found, list) and type(place) is int and 0 <= place < len(found):
+            return found[place]
+        return UNSET
+
+    return get
+
+
+def fold(parts: Sequence[Value], *, decides: bool) -> Value:
+    """``&&`` (False decides) and ``||`` (True decides) of *parts*: one that cannot be told leaves it to the others."""
+    rest = not decides
+
+    def told(record: Any) -> Any:
+        found: Any = rest
         for part in parts:
-            found = part(record)
-            if found is False:
-                return False
-            if found is not True:
-                told = UNSET
-        return told
+            one = part(record)
+            if one is decides:
+                return decides
+            if one is not rest:
+                found = UNSET
+        return found
 
-    return every
-
-
-def disjunction(parts: Sequence[Value]) -> Value:
-    def some(record: Any) -> Any:
-        told: Any = False
-        for part in parts:
-            found = part(record)
-            if found is True:
-                return True
-            if found is not False:
-                told = UNSET
-        return told
-
-    return some
+    return told
 
 
-def negation(value: Value, *, negated: bool) -> Value:
+def negation(value: Value) -> Value:
     def negate(record: Any) -> Any:
         found = value(record)
-        return found is not negated if found is True or found is False else UNSET
+        return not found if found is True or found is False else UNSET
 
     return negate
 
 
+def choice(condition: Value, one: Value, other: Value) -> Value:
+    """``condition ? one : other``; only what is chosen is evaluated."""
+
+    def choose(record: Any) -> Any:
+        found = condition(record)
+        if found is True:
+            return one(record)
+        return other(record) if found is False else UNSET
+
+    return choose
+
+
 def same(left: Any, right: Any) -> bool:
-    """Equality as in CEL: numbers by value, and a boolean is never a number."""
-    return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
+    """Equality as in CEL: numbers by value, and a boolean is never a number, in lists and maps neither."""
+    if isinstance(left, bool) != isinstance(right, bool):
+        return False
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(same, left, right))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    return bool(left == right)
 
 
 def equality(left: Value, right: Value, *, equal: bool) -> Value:
@@ -104,12 +135,14 @@ def equality(left: Value, right: Value, *, equal: bool) -> Value:
     return compare
 
 
-def order(left: Value, right: Value, test: Callable[[Any, Any], bool]) -> Value:
+def order(left: Value, right: Value, sign: str) -> Value:
+    test = _ORDER[sign]
+
     def compare(record: Any) -> Any:
         one, other = left(record), right(record)
         if type(one) in {int, float} and type(other) in {int, float}:
             return test(one, other)
-        return test(one, other) if isinstance(one, str) and isinstance(other, str) else UNSET
+        return test(one, other) if type(one) is type(other) and isinstance(one, _ORDERED) else UNSET
 
     return compare
 
@@ -121,6 +154,6 @@ def membership(left: Value, right: Value) -> Value:
             return UNSET
         if isinstance(many, dict):
             return isinstance(one, str) and one in many
-        return any(item is not UNSET and same(one, item) for item in many)
+        return any(other is not UNSET and same(one, other) for other in many)
 
     return contained

@@ -1,268 +1,295 @@
-"""Conditions over an event's attributes and data, compiled to closures.
+"""Conditions over an event's attributes and data, compiled to closures: the language CEL, with its meaning.
 
-A small part of CEL, with its meaning: ``event.type == "reading" && event.data.battery < 20``. The prefix ``event.``
-may be left out for the attributes of the specification and for ``data``.
+``event.type == "reading" && event.data.battery < 20``. The prefix ``event.`` may be left out for the attributes of the
+specification and for ``data``.
 
-    or     := and ('||' and)*            and   := not ('&&' not)*         not := '!' not | rel
-    rel    := value (('==' | '!=' | '<' | '<=' | '>' | '>=' | 'in') value)?
-    value  := number | string | true | false | null | '[' value, ... ']' | '(' or ')' | path | call
-    path   := name ('.' name | '[' (string | integer) ']')*
-    call   := has(path) | size(value) | path.startsWith(value) | path.endsWith(value) | path.contains(value)
+    choice  := either ('?' either ':' choice)?              either  := both ('||' both)*
+    both    := rel ('&&' rel)*                              rel     := sum (('==' | '!=' | '<' | ... | 'in') sum)*
+    sum     := term (('+' | '-') term)*                     term    := unary (('*' | '/' | '%') unary)*
+    unary   := '!' unary | '-' unary | member               member  := primary ('.' name | '.' call | '[' choice ']')*
+    primary := number | text | true | false | null | list | map | '(' choice ')' | name | call
 
 A part that cannot be told (an absent member, ``"a" < 1``) is neither true nor false, as in CEL: ``false && it`` is
-false, ``true || it`` is true, and where it decides the event does not match. Regular expressions, arithmetic and
-macros are refused.
+false, ``true || it`` is true, and where it decides the event does not match. Numbers of JSON are integers where they
+are written so. Regular expressions are RE2's and stand as text. Types, bytes and protocol buffers are not offered.
 """
 
 from __future__ import annotations
 
-import operator
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from api.errors import InvalidInput, Problem
+from triggers import arithmetic, functions
+from triggers.cursor import Cursor
 from triggers.evaluation import (
     UNSET,
     Truth,
     Value,
-    conjunction,
+    choice,
     constant,
-    disjunction,
     equality,
+    fold,
+    item,
     membership,
     negation,
     order,
     truth,
     walk,
 )
+from triggers.macros import MACROS, Budget, Variable, macro
+from triggers.tokens import refuse, tokens
 
 MAX_LENGTH = 4096
-MAX_DEPTH = 64
 ATTRIBUTES = ("id", "source", "type", "specversion", "subject", "time", "datacontenttype", "dataschema", "partitionkey")
 
 Member: TypeAlias = Callable[[str], Value]
 """Name of a top-level member -> its reader."""
 
-_TOKEN = re.compile(
-    r"""\s*(?:
-    (?P<number>-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?) |
-    (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*') |
-    (?P<name>[A-Za-z_]\w*) |
-    (?P<sign>\|\||&&|==|!=|<=|>=|[!<>()\[\].,])
-    )""",
-    re.VERBOSE | re.ASCII,
-)
-_ESCAPE = re.compile(r"\\(.)")
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
-_ORDER: dict[str, Callable[[Any, Any], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
-_TEXT: dict[str, Callable[[str, str], bool]] = {
-    "startsWith": str.startswith,
-    "endsWith": str.endswith,
-    "contains": operator.contains,
-}
 _CONSTANTS = {"true": True, "false": False, "null": None}
 _RESERVED = {*_CONSTANTS, "in"}
+_RELATIONS = {"==", "!=", "<", "<=", ">", ">=", "in"}
+_ARITHMETIC = ({"+", "-"}, {"*", "/", "%"})
 
 
 def compile_expression(text: str, member: Member) -> Callable[[Any], Truth]:
     """Compile *text*; *member* gives the reader of a top-level member. Raises InvalidInput (E125, E126)."""
     if len(text) > MAX_LENGTH:
-        raise _refuse(f"the condition is longer than {MAX_LENGTH} characters", "E126")
+        raise refuse(f"the condition is longer than {MAX_LENGTH} characters", "E126")
     parser = _Parser(text, member)
-    value = parser.either()
+    told = truth(parser.choice())
     parser.end()
-    return truth(value)
+    return parser.budget.around(told) if parser.budget is not None else told
 
 
-def _refuse(message: str, code: str = "E125") -> InvalidInput:
-    return InvalidInput([Problem(code=code, message=message)])
-
-
-class _Parser:
+class _Parser(Cursor):
     """Recursive descent; each rule answers the closure of what it read."""
 
     def __init__(self, text: str, member: Member) -> None:
-        self.tokens = _tokens(text)
-        self.at = 0
-        self.depth = 0
+        super().__init__(tokens(text))
         self.member = member
+        self.variables: dict[str, Variable] = {}
+        self.budget: Budget | None = None
 
-    def peek(self) -> str:
-        return self.tokens[self.at][1] if self.at < len(self.tokens) else ""
-
-    def kind(self) -> str:
-        return self.tokens[self.at][0] if self.at < len(self.tokens) else "end"
-
-    def next(self) -> str:
-        word = self.peek()
-        self.at += 1
-        return word
-
-    def accept(self, sign: str) -> bool:
-        if self.kind() != "string" and self.peek() == sign:
-            self.at += 1
-            return True
-        return False
-
-    def expect(self, sign: str) -> None:
-        if not self.accept(sign):
-            raise _refuse(f"expected `{sign}` {self.place()}")
-
-    def place(self) -> str:
-        return f"before `{self.peek()}`" if self.at < len(self.tokens) else "at the end of the condition"
-
-    def end(self) -> None:
-        if self.at < len(self.tokens):
-            raise _refuse(f"expected an operator or the end {self.place()}")
+    def choice(self) -> Value:
+        condition = self.either()
+        if not self.operator("?"):
+            return condition
+        one = self.either()
+        self.expect(":")
+        self.deeper()
+        other = self.choice()
+        self.depth -= 1
+        return choice(condition, one, other)
 
     def either(self) -> Value:
         parts = [self.both()]
-        while self.accept("||"):
+        while self.operator("||"):
             parts.append(self.both())
-        return disjunction(parts) if len(parts) > 1 else parts[0]
+        return fold(parts, decides=True) if len(parts) > 1 else parts[0]
 
     def both(self) -> Value:
-        parts = [self.negation()]
-        while self.accept("&&"):
-            parts.append(self.negation())
-        return conjunction(parts) if len(parts) > 1 else parts[0]
-
-    def negation(self) -> Value:
-        negated = False
-        found = False
-        while self.accept("!"):
-            negated, found = not negated, True
-        value = self.relation()
-        return negation(value, negated=negated) if found else value
+        parts = [self.relation()]
+        while self.operator("&&"):
+            parts.append(self.relation())
+        return fold(parts, decides=False) if len(parts) > 1 else parts[0]
 
     def relation(self) -> Value:
-        left = self.value()
-        sign = self.peek() if self.kind() != "string" else ""
-        if sign in {"==", "!="}:
-            self.at += 1
-            return equality(left, self.value(), equal=sign == "==")
-        if sign in _ORDER:
-            self.at += 1
-            return order(left, self.value(), _ORDER[sign])
-        if sign == "in":
-            self.at += 1
-            return membership(left, self.value())
+        left = self.computed(0)
+        while sign := self.operator(*_RELATIONS):
+            right = self.computed(0)
+            if sign in {"==", "!="}:
+                left = equality(left, right, equal=sign == "==")
+            else:
+                left = membership(left, right) if sign == "in" else order(left, right, sign)
         return left
 
-    def value(self) -> Value:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise _refuse(f"the condition is nested deeper than {MAX_DEPTH}", "E126")
-        value = self.operand()
+    def computed(self, level: int) -> Value:
+        if level == len(_ARITHMETIC):
+            return self.unary()
+        left = self.computed(level + 1)
+        while sign := self.operator(*_ARITHMETIC[level]):
+            left = arithmetic.operation(sign, left, self.computed(level + 1))
+        return left
+
+    def unary(self) -> Value:
+        self.deeper()
+        if self.operator("!"):
+            value = negation(self.unary())
+        elif self.operator("-"):
+            value = self.negative()
+        else:
+            value = self.followed(self.primary())
         self.depth -= 1
         return value
 
-    def operand(self) -> Value:
-        kind, word = self.kind(), self.next()
-        if kind == "number":
-            return constant(float(word) if set(word) & set(".eE") else int(word))
-        if kind == "string":
-            return constant(_unquote(word))
-        if word in _CONSTANTS:
-            return constant(_CONSTANTS[word])
-        if kind == "sign" and word == "(":
-            inner = self.either()
+    def negative(self) -> Value:
+        """After ``-``; the smallest integer is written as one."""
+        value = self.peek().value
+        if isinstance(value, int | float):
+            self.at += 1
+            return constant(-value)
+        return arithmetic.negative(self.unary())
+
+    def primary(self) -> Value:
+        token = self.peek()
+        if token.kind in {"number", "string"} or token.text in _CONSTANTS:
+            return constant(self.literal())
+        if self.accept("("):
+            inner = self.choice()
             self.expect(")")
             return inner
-        if kind == "sign" and word == "[":
+        if self.accept("["):
             return self.listing()
-        if kind == "name" and word not in _RESERVED:
-            return self.named(word)
-        self.at -= 1
-        raise _refuse(f"expected a value {self.place()}")
+        if self.accept("{"):
+            return self.mapping()
+        if token.kind != "name" or token.text in _RESERVED:
+            raise refuse(f"expected a value {self.place()}")
+        return self.call() if self.peek(1).text == "(" else self.root()
+
+    def literal(self) -> Any:
+        token = self.next()
+        if token.kind == "number" and arithmetic.bounded(token.value) is UNSET:
+            raise refuse(f"`{token.text[:40]}` has more than 64 bits")
+        return _CONSTANTS[token.text] if token.kind == "name" else token.value
 
     def listing(self) -> Value:
+        items = self.sequence("]")
+        return lambda record: UNSET if UNSET in (found := [one(record) for one in items]) else found
+
+    def sequence(self, close: str) -> list[Value]:
+        """Values up to and with *close*; a comma may stand after the last."""
         items: list[Value] = []
-        while not self.accept("]"):
+        while not self.accept(close):
             if items:
                 self.expect(",")
-            items.append(self.value())
-        return lambda record: [item(record) for item in items]
+                if self.accept(close):
+                    break
+            items.append(self.choice())
+        return items
 
-    def named(self, name: str) -> Value:
-        if name == "has" and self.accept("("):
-            inner = self.path(self.name())
-            self.expect(")")
-            return lambda record: inner(record) is not UNSET
-        if name == "size" and self.accept("("):
-            sized = self.value()
-            self.expect(")")
-            return lambda record: len(found) if isinstance(found := sized(record), str | list | dict) else UNSET
-        return self.path(name)
+    def mapping(self) -> Value:
+        items: list[tuple[Value, Value]] = []
+        while not self.accept("}"):
+            if items:
+                self.expect(",")
+                if self.accept("}"):
+                    break
+            key = self.choice()
+            self.expect(":")
+            items.append((key, self.choice()))
 
-    def name(self) -> str:
-        if self.kind() != "name":
-            raise _refuse(f"expected a name {self.place()}")
-        return self.next()
+        def build(record: Any) -> Any:
+            found = {key(record): value(record) for key, value in items}
+            return found if all(isinstance(one, str) for one in found) and UNSET not in found.values() else UNSET
 
-    def path(self, name: str) -> Value:
+        return build
+
+    def root(self) -> Value:
+        """What a path begins with: a variable of a macro, an attribute, ``data``."""
+        name = self.next().text
+        if name in self.variables:
+            return self.variables[name].read
         if name == "event":
             self.expect(".")
             name = self.name()
         elif name != "data" and name not in ATTRIBUTES:
-            hint = (
-                "functions are has, size, startsWith, endsWith, contains"
-                if self.peek() == "("
-                else f"did you mean event.{name} or data.{name}?"
-            )
-            raise _refuse(f"unknown name `{name}`: {hint}")
-        value, steps = self.member(name), list[str | int]()
-        while True:
-            if self.accept("."):
-                step = self.name()
-                if self.accept("("):
-                    return self.method(walk(value, steps), step)
-                steps.append(step)
-            elif self.accept("["):
-                steps.append(self.index())
-                self.expect("]")
+            raise refuse(f"unknown name `{name[:40]}`: did you mean event.{name[:40]} or data.{name[:40]}?")
+        return self.member(name)
+
+    def name(self) -> str:
+        if self.peek().kind != "name":
+            raise refuse(f"expected a name {self.place()}")
+        return self.next().text
+
+    def followed(self, value: Value) -> Value:
+        """*value* with the members, places and calls behind it; steps of a path are walked in one go."""
+        steps: list[str | int] = []
+        while sign := self.sees(".", "["):
+            self.at += 1
+            if sign == "[":
+                steps, value = self.placed(steps, value)
+            elif self.peek(1).text == "(":
+                value, steps = self.method(walk(value, steps)), []
             else:
-                return walk(value, steps)
+                steps.append(self.name())
+        return walk(value, steps)
 
-    def index(self) -> str | int:
-        kind, word = self.kind(), self.next()
-        if kind == "string":
-            return _unquote(word)
-        if kind == "number" and word.isdigit():
-            return int(word)
-        self.at -= 1
-        raise _refuse(f"expected a string or a position {self.place()}")
+    def placed(self, steps: list[str | int], value: Value) -> tuple[list[str | int], Value]:
+        """After ``[``."""
+        token = self.peek()
+        if self.peek(1).text == "]" and isinstance(token.value, str | int):
+            self.at += 2
+            return [*steps, token.value], value
+        at = self.choice()
+        self.expect("]")
+        return [], item(walk(value, steps), at)
 
-    def method(self, subject: Value, name: str) -> Value:
-        test = _TEXT.get(name)
-        if test is None:
-            raise _refuse(f"`{name}` is not offered: functions are has, size, startsWith, endsWith, contains")
-        argument = self.value()
+    def call(self) -> Value:
+        """A function that stands before its arguments."""
+        name = self.next().text
+        self.expect("(")
+        if name == "has":
+            return self.has()
+        if name == "matches":
+            value = self.choice()
+            self.expect(",")
+            return self.pattern(value)
+        arguments = self.sequence(")")
+        found = functions.call(name, arguments) if name not in functions.METHODS - functions.EVERYWHERE else None
+        if found is None:
+            raise self.unoffered(name, len(arguments))
+        return found
+
+    def has(self) -> Value:
+        if self.peek().kind != "name":
+            raise refuse(f"has() takes a path such as has(data.battery), expected {self.place()}")
+        inner = self.followed(self.root())
         self.expect(")")
+        return lambda record: inner(record) is not UNSET
 
-        def call(record: Any) -> Any:
-            left, right = subject(record), argument(record)
-            return test(left, right) if isinstance(left, str) and isinstance(right, str) else UNSET
+    def method(self, subject: Value) -> Value:
+        """A function that stands behind its first argument, or a macro."""
+        name = self.name()
+        self.expect("(")
+        if name in MACROS:
+            return self.macro(name, subject)
+        if name == "matches":
+            return self.pattern(subject)
+        arguments = self.sequence(")")
+        found = functions.call(name, [subject, *arguments]) if name in functions.METHODS else None
+        if found is None:
+            raise self.unoffered(name, len(arguments))
+        return found
 
-        return call
+    def unoffered(self, name: str, count: int) -> Exception:
+        if name in functions.FUNCTIONS:
+            return refuse(f"`{name}` is not offered with {count} arguments here")
+        return refuse(f"`{name[:40]}` is not offered: functions are {functions.NAMES}")
+
+    def pattern(self, subject: Value) -> Value:
+        """The last argument of matches()."""
+        token = self.next()
+        if not isinstance(token.value, str):
+            raise refuse("matches() takes a regular expression that stands as text, such as r'^v-[0-9]+$'")
+        self.expect(")")
+        return functions.matches(subject, token.value)
+
+    def macro(self, name: str, items: Value) -> Value:
+        self.budget = self.budget or Budget()
+        variable, said = Variable(), self.name()
+        self.expect(",")
+        before = self.variables
+        self.variables = {**before, said: variable}
+        arguments = self.sequence(")")
+        self.variables = before
+        test, made = _parts(name, arguments)
+        return macro(name, items, variable, test, made, self.budget)
 
 
-def _tokens(text: str) -> list[tuple[str, str]]:
-    tokens, at, text = [], 0, text.rstrip()
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if match is None:
-            raise _refuse(f"unexpected `{text[at:].strip()[:1]}` at character {at + 1}; arithmetic is not offered")
-        tokens.append((str(match.lastgroup), match[match.lastgroup or 0]))
-        at = match.end()
-    return tokens
-
-
-def _unquote(word: str) -> str:
-    return _ESCAPE.sub(lambda found: _ESCAPES.get(found[1], found[1]), word[1:-1])
+def _parts(name: str, arguments: Sequence[Value]) -> tuple[Value, Value | None]:
+    """What a macro tests, and what ``map`` makes."""
+    if name == "map" and len(arguments) == 2:
+        return arguments[0], arguments[1]
+    if len(arguments) != 1:
+        raise refuse(f"{name}() takes a variable and what is said of it, such as {name}(tag, tag == 'low')")
+    return (constant(True), arguments[0]) if name == "map" else (arguments[0], None)

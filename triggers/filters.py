@@ -17,8 +17,9 @@ import msgspec
 from api.errors import EvokeError, InvalidInput, Problem
 from api.model import Filter
 from triggers import sql
+from triggers.cursor import MAX_DEPTH
 from triggers.evaluation import Truth
-from triggers.expressions import MAX_DEPTH, MAX_LENGTH, compile_expression
+from triggers.expressions import MAX_LENGTH, compile_expression
 
 Predicate: TypeAlias = Callable[[bytes], bool]
 Test: TypeAlias = Callable[[Any], Truth]

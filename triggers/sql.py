@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
-from api.errors import InvalidInput, Problem
+from api.errors import InvalidInput
 from triggers import sql_values
+from triggers.sql_tokens import KEYWORDS, Token, refuse, tokens
 from triggers.sql_values import FUNCTIONS, Fault, Function, Value
 
 MAX_LENGTH = 4096
@@ -31,15 +32,6 @@ MAX_OPERATORS = 400
 Member: TypeAlias = Callable[[str], Callable[[Any], Any]]
 """Name of an attribute -> its reader, which answers UNSET where there is none."""
 
-_TOKEN = re.compile(
-    r"""[ \t\r\n]*(?:
-    (?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*') |
-    (?P<word>[A-Za-z0-9_]+) |
-    (?P<sign><>|!=|<=|>=|[=<>+\-*/%(),])
-    )""",
-    re.VERBOSE | re.ASCII | re.DOTALL,
-)
-_KEYWORDS = {"AND", "OR", "XOR", "NOT", "LIKE", "EXISTS", "IN", "TRUE", "FALSE"}
 _LEVELS = (
     {"AND", "OR", "XOR"},
     {"=", "!=", "<>", "<", "<=", ">", ">="},
@@ -50,20 +42,11 @@ _ATTRIBUTE = re.compile(r"[a-z0-9]+", re.ASCII)
 _FUNCTION = re.compile(r"[A-Z][A-Z_]*", re.ASCII)
 
 
-class _Token(NamedTuple):
-    kind: str
-    """``string``, ``word``, ``sign`` or ``end``."""
-    text: str
-    """Keywords in upper case."""
-    at: int
-    """Character, from 1."""
-
-
 def compile_sql(text: str, member: Member) -> Value:
     """Compile *text* to its value, which raises Fault; raises InvalidInput (E125, E126)."""
     if len(text) > MAX_LENGTH:
-        raise _refuse(f"the SQL is longer than {MAX_LENGTH} characters", "E126")
-    parser = _Parser(_tokens(text), member)
+        raise refuse(f"the SQL is longer than {MAX_LENGTH} characters", "E126")
+    parser = _Parser(tokens(text), member)
     value = parser.level(0)
     parser.expect_end()
     return value
@@ -83,29 +66,10 @@ def matches(text: str, member: Member) -> Callable[[Any], bool | None]:
     return told
 
 
-def _refuse(message: str, code: str = "E125") -> InvalidInput:
-    return InvalidInput([Problem(code=code, message=message)])
-
-
-def _tokens(text: str) -> list[_Token]:
-    tokens, at, end = [], 0, len(text.rstrip(" \t\r\n"))
-    while at < end:
-        match = _TOKEN.match(text, at)
-        if match is None:
-            rest = text[at:].lstrip(" \t\r\n")
-            raise _refuse(f"unexpected `{rest[:1]}` at character {len(text) - len(rest) + 1}")
-        kind = str(match.lastgroup)
-        word = match[kind]
-        found = word.upper() if kind == "word" and word.upper() in _KEYWORDS else word
-        tokens.append(_Token(kind, found, match.start(kind) + 1))
-        at = match.end()
-    return [*tokens, _Token("end", "", end + 1)]
-
-
 class _Parser:
     """Recursive descent; each rule answers the closure of what it read."""
 
-    def __init__(self, tokens: Sequence[_Token], member: Member) -> None:
+    def __init__(self, tokens: Sequence[Token], member: Member) -> None:
         self.tokens = tokens
         self.at = 0
         self.depth = 0
@@ -117,7 +81,7 @@ class _Parser:
         token = self.tokens[min(self.at + ahead, len(self.tokens) - 1)]
         return "" if token.kind == "string" else token.text
 
-    def next(self) -> _Token:
+    def next(self) -> Token:
         token = self.tokens[self.at]
         self.at = min(self.at + 1, len(self.tokens) - 1)
         return token
@@ -139,7 +103,7 @@ class _Parser:
     def unexpected(self, wanted: str) -> InvalidInput:
         token = self.tokens[self.at]
         there = "the end" if token.kind == "end" else f"`{token.text[:40]}`"
-        return _refuse(f"expected {wanted} instead of {there} at character {token.at}")
+        return refuse(f"expected {wanted} instead of {there} at character {token.at}")
 
     def level(self, precedence: int) -> Value:
         """Binary operators of one precedence, from left to right."""
@@ -154,7 +118,7 @@ class _Parser:
     def operator(self) -> str:
         self.operators += 1
         if self.operators > MAX_OPERATORS:
-            raise _refuse(f"the SQL has more than {MAX_OPERATORS} operators", "E126")
+            raise refuse(f"the SQL has more than {MAX_OPERATORS} operators", "E126")
         return self.next().text
 
     def contained(self) -> Value:
@@ -184,7 +148,7 @@ class _Parser:
     def unary(self) -> Value:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise _refuse(f"the SQL is nested deeper than {MAX_DEPTH}", "E126")
+            raise refuse(f"the SQL is nested deeper than {MAX_DEPTH}", "E126")
         value = self.signed()
         self.depth -= 1
         return value
@@ -219,7 +183,7 @@ class _Parser:
         if self.accept("EXISTS"):
             get = self.member(self.attribute())
             return lambda record: not _absent(get(record))
-        if self.peek(1) == "(" and token.text not in _KEYWORDS:
+        if self.peek(1) == "(" and token.text not in KEYWORDS:
             return self.call()
         return _read(self.member(self.attribute()))
 
@@ -227,16 +191,16 @@ class _Parser:
         token = self.next()
         value = int(sign + token.text)
         if not sql_values.SMALLEST <= value <= sql_values.LARGEST:
-            raise _refuse(f"`{sign}{token.text[:40]}` at character {token.at} is no integer of 32 bits")
+            raise refuse(f"`{sign}{token.text[:40]}` at character {token.at} is no integer of 32 bits")
         return _constant(value)
 
     def attribute(self) -> str:
         token = self.tokens[self.at]
         name = token.text.lower()
-        if token.kind != "word" or token.text in _KEYWORDS or not _ATTRIBUTE.fullmatch(name):
+        if token.kind != "word" or token.text in KEYWORDS or not _ATTRIBUTE.fullmatch(name):
             raise self.unexpected("an attribute")
         if name == "data":
-            raise _refuse(f"SQL sees attributes, not `data` (character {token.at}): use `expression`")
+            raise refuse(f"SQL sees attributes, not `data` (character {token.at}): use `expression`")
         self.at += 1
         return name
 
@@ -250,7 +214,7 @@ class _Parser:
             if len(arguments) == fixed or (len(arguments) > fixed and function.more is not None):
                 return _call(function, arguments)
         known = f"with {len(arguments)} arguments" if name in FUNCTIONS else f"; there are {', '.join(FUNCTIONS)}"
-        raise _refuse(f"there is no function `{name[:40]}` (character {token.at}) {known}".replace(" ;", ";"))
+        raise refuse(f"there is no function `{name[:40]}` (character {token.at}) {known}".replace(" ;", ";"))
 
     def arguments(self, *, least: int = 0) -> list[Value]:
         """After ``(``, up to and with ``)``."""

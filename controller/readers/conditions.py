@@ -48,9 +48,9 @@ def alternatives(given: Pieces, inputs: Collection[str]) -> list[Alternative]:
         return [(None, "()")]  # nothing beside an operator: refused where it is compiled
     if not named:
         return [(None, "".join(given))]
-    if len(parts := pieces.split(given, "||")) > 1:
+    if len(parts := pieces.terms(given, "||")) > 1:
         return [alternative for part in parts for alternative in alternatives(part, inputs)]
-    if len(parts := pieces.split(given, "&&")) > 1:
+    if len(parts := pieces.terms(given, "&&")) > 1:
         return _both([alternatives(part, inputs) for part in parts])
     if list(given) == named:
         return [(named[0], "")]
@@ -73,7 +73,7 @@ def _both(parts: Sequence[Sequence[Alternative]]) -> list[Alternative]:
 def both(holds: Sequence[str]) -> str:
     """All of *holds* together; empty ones hold always."""
     texts = list(dict.fromkeys(text for text in holds if text))
-    return " && ".join(text if len(pieces.split(pieces.cut(text), "||")) == 1 else f"({text})" for text in texts)
+    return " && ".join(f"({text})" if pieces.loose(text) else text for text in texts)
 
 
 def either(holds: Sequence[str]) -> str:

@@ -73,7 +73,7 @@ def _tree(given: Pieces, inputs: Collection[str], depth: int) -> _Tree:
     if leaf is not None:
         return leaf
     for sign in ("||", "&&"):
-        parts = pieces.split(given, sign)
+        parts = pieces.terms(given, sign)
         if len(parts) > 1:
             return _node(sign, [_tree(part, inputs, depth + 1) for part in parts])
     if given[0] == "!":

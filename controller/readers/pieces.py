@@ -32,11 +32,21 @@ def split(pieces: Pieces, sign: str) -> list[Pieces]:
     """Parts between *sign* outside of parentheses and brackets."""
     parts, depth, start = [], 0, 0
     for at, piece in enumerate(pieces):
-        depth += (piece in {"(", "["}) - (piece in {")", "]"})
+        depth += (piece in {"(", "[", "{"}) - (piece in {")", "]", "}"})
         if piece == sign and depth == 0:
             parts.append(pieces[start:at])
             start = at + 1
     return [*parts, pieces[start:]]
+
+
+def terms(pieces: Pieces, sign: str) -> list[Pieces]:
+    """Parts between *sign*; one where a choice (``x ? y : z``) stands, which binds less than any sign."""
+    return [pieces] if len(split(pieces, "?")) > 1 else split(pieces, sign)
+
+
+def loose(text: str) -> bool:
+    """Whether *text* needs parentheses before it stands beside ``&&``."""
+    return any(len(split(cut(text), sign)) > 1 for sign in ("||", "?"))
 
 
 def named(pieces: Pieces, inputs: Collection[str]) -> list[str]:

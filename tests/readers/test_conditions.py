@@ -29,6 +29,9 @@ ROWS = {
     "a path from an input": ("a.data.x < 2 || b.type == 'b'", {"a": "event.data.x < 2", "b": "event.type == 'b'"}),
     "a negated path": ("!a.data.flag", {"a": "!event.data.flag"}),
     "always and sometimes": ("a || a && data.x < 2", {"a": None}),
+    "a choice": ("a.data.x ? a.data.y : true || false", {"a": "event.data.x ? event.data.y : true || false"}),
+    "a choice beside": ("a && (data.x ? true : data.y)", {"a": "(data.x ? true : data.y)"}),
+    "a map": ("a && {'x': 1 || 2}.x == 1", {"a": "{'x': 1 || 2}.x == 1"}),
     "a name in text": ("data.x == 'a || b'", dict.fromkeys(INPUTS, "data.x == 'a || b'")),
     "a name as member": ("data.a == data['b']", dict.fromkeys(INPUTS, "data.a == data['b']")),
 }

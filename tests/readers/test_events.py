@@ -203,7 +203,7 @@ REFUSED = {
     "no path": ("correlation: {key: 'vehicle..id'}, condition: 'readings && alarms'", "Invalid", "correlation.key"),
     "syntax": ("condition: 'data.x <'", "Invalid", "condition"),
     "unknown name": ("condition: 'reading'", "Invalid", "condition"),
-    "regular expression": ("condition: 'data.x.matches(\"(a+)+$\")'", "Invalid", "condition"),
+    "regular expression": ("condition: 'data.x.matches(\"(?=a)\")'", "Invalid", "condition"),
     "sql": ('filter: {sql: "type = "}', "Invalid", "filter"),
 }
 
