@@ -156,7 +156,7 @@ _BUS: Mapping[str, Support] = {
     "natsStreaming.scaleOption": refused("functions scale on the lag of their triggers; see serving.scaleOptions"),
     "nats": BOTH,
     "kafka": _KAFKA,
-    "mqtt": later("an MQTT bus comes with a later release; use an EventSource with mqtt"),
+    "mqtt": BOTH,
 }
 
 _SOURCE: Mapping[str, Support] = {
@@ -166,7 +166,6 @@ _SOURCE: Mapping[str, Support] = {
     "redis": later("Redis sources come with a later release"),
     "cron": BOTH,
     "mqtt": BOTH,
-    "mqtt.*.retain": later("retained messages always come at the first subscription; filter on mqttretained"),
     "nats": later("NATS sources come with a later release"),
     "http": BOTH,
     "sink.ref": BOTH,

@@ -8,6 +8,7 @@ import msgspec
 
 from api.meta import Key
 from api.model import Backend, Bus, Component, Join, Route, Snapshot, Source, Subscription, digest
+from controller.bridges import bridges
 from controller.readers.streaming import bounded
 
 DEFAULT_BUS = "default"
@@ -31,11 +32,12 @@ def snapshot(
     """Sorted by key, with the digest of its content; adds the default bus where it is not declared."""
     known = {bus.key: bus for bus in buses}
     known.setdefault(Key(namespace, DEFAULT_BUS), default_bus(namespace))
+    read = sorted((bounded(one, known.get(one.bus)) for one in subscriptions), key=_key)
     content = Snapshot(
         namespace=namespace,
         routes=tuple(sorted(routes, key=_key)),
-        subscriptions=tuple(sorted((bounded(one, known.get(one.bus)) for one in subscriptions), key=_key)),
-        sources=tuple(sorted(sources, key=_key)),
+        subscriptions=tuple(read),
+        sources=tuple(sorted((*sources, *bridges(read, known)), key=_key)),
         joins=tuple(sorted(joins, key=_key)),
         buses=tuple(known[key] for key in sorted(known)),
         components=tuple(sorted(components, key=_key)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -13,6 +13,7 @@ from api.conditions import Condition, false, true
 from api.meta import Key
 from api.model import Subscription
 from controller import authority, builds, hosts, status
+from controller.bridges import bridges
 from controller.deployment import Deployment
 from controller.readers.model import SourceModel, TriggerModel
 from controller.reading import Models
@@ -91,13 +92,23 @@ def _function(resource: Resource, facts: Facts) -> Status:
 
 
 def _bus(resource: Resource, facts: Facts) -> Status:
-    connected = status.connected([resource.key], facts.world.observed.buses)
-    return status.status(resource, [_honoured(resource, facts), connected])
+    return status.status(resource, [_honoured(resource, facts), _bus_connected([resource.key], facts)])
 
 
 def _cluster_bus(resource: Resource, facts: Facts) -> Status:
     keys = status.buses_of(resource.key.name, facts.models.namespaces)
-    return status.status(resource, [_honoured(resource, facts), status.connected(keys, facts.world.observed.buses)])
+    return status.status(resource, [_honoured(resource, facts), _bus_connected(keys, facts)])
+
+
+def _bus_connected(keys: Iterable[Key], facts: Facts) -> Condition:
+    """Of the buses and, where the broker is an MQTT one, of the bridges that bring its events into the store."""
+    models, observed = facts.models, facts.world.observed
+    keys = sorted(keys)
+    asked = {key: bus for key in keys if (bus := models.buses.get(key)) is not None and bus.kind == "mqtt"}
+    read = [one for key in asked for one, _ in models.subscriptions(key.namespace)]
+    bridged = [one.key for one in bridges(read, asked)]
+    known = {str(key): observed.sources[str(key)] for key in bridged if str(key) in observed.sources}
+    return status.connected([*keys, *bridged], {**observed.buses, **known})
 
 
 def _honoured(resource: Resource, facts: Facts) -> Condition:

@@ -9,14 +9,19 @@ from eventbus.errors import (
     AuthFailed,
     BusError,
     BusFull,
+    CertificateExpired,
     HostUnknown,
     NotABroker,
+    NothingListens,
     Refused,
     TlsFailed,
     TooLarge,
     Unreachable,
 )
 from eventbus.mqtt_address import Address
+
+EXPIRED = 10
+"""X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL's x509_vfy.h."""
 
 
 class Unsupported(Unreachable):
@@ -51,11 +56,11 @@ def translated(error: Exception, address: Address) -> BusError:
     if isinstance(error, socket.gaierror):
         return HostUnknown(f"{address}: the host name cannot be resolved", hint="check the url")
     if isinstance(error, ssl.SSLCertVerificationError):
-        return TlsFailed(f"{address}: {error.verify_message}", hint="check caCert, and the server's certificate")
+        failed = CertificateExpired if error.verify_code == EXPIRED else TlsFailed
+        return failed(f"{address}: {error.verify_message}", hint="check caCert, and the server's certificate")
     if isinstance(error, ssl.SSLError) or (address.secure and isinstance(error, ConnectionResetError)):
         why = error.reason if isinstance(error, ssl.SSLError) and error.reason else "the handshake was broken off"
         return TlsFailed(f"{address}: {why}", hint="does this port speak TLS?")
-    return Unreachable(f"{address}: {_PLAIN.get(type(error), str(error))}")
-
-
-_PLAIN = {TimeoutError: "it does not answer", ConnectionRefusedError: "nobody listens there"}
+    if isinstance(error, ConnectionRefusedError):
+        return NothingListens(f"{address}: nothing listens there", hint="is the broker running?")
+    return Unreachable(f"{address} does not answer" if isinstance(error, TimeoutError) else f"{address}: {error}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from api.meta import Key
 from api.model import Subscription
@@ -98,6 +98,12 @@ class Gate:
     ) -> None:
         await self._openings.wait(self._bus, self._key, subject)
         await self._bus.publish(subject, payload, key=key, dedupe=dedupe, output=output)
+
+    @property
+    def store(self) -> EventBus:
+        """What stands behind a bus with an outside broker in front, its publishes waiting alike."""
+        behind: EventBus = self.__getattr__("store")
+        return cast("EventBus", Gate(behind, self._key, self._openings))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._bus, name)

@@ -17,6 +17,7 @@ from api.meta import Key
 from api.model import Bus, Option, Snapshot, Subscription
 from api.platform import Platform
 from eventbus.bus import EventBus
+from eventbus.connect import STORE
 from eventbus.diagnosis import diagnose
 from eventbus.errors import BusError, Unreachable
 from eventbus.openings import Gate, Openings
@@ -36,8 +37,9 @@ LEAVE_AFTER = 30.0
 
 
 def embedded(bus: Bus, platform: Platform | None) -> Bus:
-    """*bus*, a nats bus without an address being the embedded broker of this machine."""
-    if bus.kind != "nats" or bus.options.get("url") or platform is None:
+    """*bus* with the embedded broker of this machine: as the nats bus that says no address, as the store of an mqtt
+    bus."""
+    if platform is None or bus.kind not in {"nats", "mqtt"} or (bus.kind == "nats" and bus.options.get("url")):
         return bus
     options: dict[str, Option] = {
         "url": f"nats://{platform.nats}",
@@ -45,6 +47,8 @@ def embedded(bus: Bus, platform: Platform | None) -> Bus:
         "password": platform.nats_password,
         "durability": platform.durability,
     }
+    if bus.kind == "mqtt":
+        options = {STORE + name: value for name, value in options.items()}
     return msgspec.structs.replace(bus, options={**bus.options, **options})
 
 

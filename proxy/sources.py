@@ -19,6 +19,7 @@ from api.platform import Platform
 from eventbus.bus import EventBus
 from eventbus.errors import BusError, Unreachable
 from eventbus.state import StateStore
+from proxy import bridges
 from proxy.buses import Buses
 from proxy.rotation import Secrets
 from proxy.settings import ProxySettings
@@ -36,6 +37,8 @@ AGAIN = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 def embedded(source: Source, platform: Platform | None) -> Source:
     """*source*, an MQTT source without address being one of the embedded broker's listener."""
+    if bridges.is_bridge(source):
+        return bridges.named(source, platform)
     if source.kind != "mqtt" or source.options.get("url") or platform is None:
         return source
     here: dict[str, Option] = {"url": f"mqtt://{platform.mqtt}"}
@@ -129,7 +132,8 @@ class Sources:
     def _host(self, source: Source) -> Hosted:
         def start() -> EventSource:
             filled = embedded(source, self._settings.platform)
-            return connect(filled, lambda option: self._settings.resolve(source.key.namespace, option), cells)
+            made = connect(filled, lambda option: self._settings.resolve(source.key.namespace, option), cells)
+            return bridges.wired(source, made, lambda: self._bus(source.bus))
 
         found: StateStore | None = None
 
@@ -143,7 +147,7 @@ class Sources:
             raise BusError(f"neither bus {source.bus} nor the default one of its namespace keeps state")
 
         secrets = Secrets(source.options, partial(self._settings.resolve, source.key.namespace))
-        return Hosted(source, start, lambda: self._bus(source.bus), secrets)
+        return Hosted(source, start, lambda: bridges.into(source, self._bus(source.bus)), secrets)
 
     def _bus(self, key: Key) -> EventBus:
         found = self._buses.get(key)

@@ -234,9 +234,9 @@ def test_nobody_there_is_reported() -> None:
     async def test() -> None:
         bus, source = Bus(), make(spare(), topic="x")
         async with running(source, bus, wait=False):
-            await bus.wait(lambda: "nobody listens" in source.state().message)
+            await bus.wait(lambda: "nothing listens" in source.state().message)
 
-        assert source.state().reason == "Unreachable"
+        assert source.state().reason == "ConnectionRefused"
         assert not source.state().connected
 
     run(test)

@@ -37,6 +37,8 @@ MAX_HELD = 4096
 REMEMBERED = 1024
 ACKNOWLEDGED_WITHIN = 9.0
 RETRY_FIRST, RETRY_CAP = 0.1, 5.0
+TELL_EVERY = 3600.0
+"""Seconds between two calls of *subscribed*, a small part of what a broker keeps a session for."""
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +85,7 @@ class MqttSource:
             on_message=self._arrived,
         )
         self.subscribed: Callable[[], Awaitable[None]] | None = None
-        """Called, again until it succeeds, when the broker keeps messages for us."""
+        """Called when the broker keeps messages for us."""
         self._boot, self._count = uuid.uuid4().hex[:12], 0
         self._held: deque[_Held] = deque()
         """In receive order, until acknowledged."""
@@ -107,13 +109,14 @@ class MqttSource:
             self._lanes.clear()
 
     async def _tell(self) -> None:
-        """Call *subscribed* once the first subscription stands."""
+        """Call *subscribed* once the first subscription stands, and again while it does."""
         while self.subscribed is not None:
+            wait = RETRY_FIRST
             if self._link.connected:
                 with contextlib.suppress(BusError):
                     await self.subscribed()
-                    return
-            await asyncio.sleep(RETRY_FIRST)
+                    wait = TELL_EVERY
+            await asyncio.sleep(wait)
 
     def _connected(self, session_present: bool) -> None:
         self._generation += 1

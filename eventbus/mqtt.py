@@ -1,0 +1,152 @@
+"""The bus whose front is an MQTT broker: published there, stored and consumed from the namespace's durable bus.
+
+MQTT keeps nothing for a subscriber that comes later, says nothing of what waits and sends a member's messages to nobody
+else, so it is never the store. A bridge per subject, one session hosted by one proxy, brings what the broker receives
+into the store: our own events as they are, foreign messages as events (triggers/sources/mqtt.py). The broker keeps
+messages for a session only after it subscribed, so a subject's subscriptions count as open when its bridge stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+from api.meta import Key
+from api.model import Bus, Option, Subscription
+from eventbus import cloudevents
+from eventbus.bus import DeadLetter, Deliver, EventBus, Incoming, Intake, Lost
+from eventbus.errors import BusError, LagUnknown, TooLarge, Unreachable
+from eventbus.mqtt_address import read_address
+from eventbus.mqtt_link import Link
+from eventbus.mqtt_topics import topic_of
+from eventbus.mqtt_wire import SESSION_EXPIRY
+from eventbus.state import Conflict, StateStore
+from eventbus.subjects import token
+
+DEADLINE = 9.0
+"""Seconds until a publish that is not acknowledged raises; a caller is told within ten."""
+MAX_EVENT = (4 << 20) - 4096
+"""Bytes: what the broker acknowledges must fit into the store too."""
+STANDS_FOR = timedelta(seconds=SESSION_EXPIRY)
+"""How long the broker keeps the session of a bridge that is away, and so how long its mark is good."""
+
+
+class MqttBus:
+    """See eventbus.bus.EventBus. Options: url, user, password, tls, caCert, clientCert, clientKey."""
+
+    kind = "mqtt"
+
+    def __init__(
+        self, bus: Bus, resolve: Callable[[Option], str], *, store: EventBus, deadline: float = DEADLINE
+    ) -> None:
+        options = {name: resolve(value) for name, value in bus.options.items()}
+        self.key = bus.key
+        self.store = store
+        """Where the bridges publish, and subscriptions are read."""
+        self._deadline = deadline
+        self._address = read_address(options)
+        self._running: asyncio.Task[None] | None = None
+        self._link: Link | None = None
+        self._bridged: set[str] = set()
+        """Subjects whose bridge stood when it was last looked for."""
+
+    async def connect(self) -> str:
+        """Connect to the store; the MQTT broker may come later, what is stored is delivered meanwhile."""
+        stored = await self.store.connect()
+        if self._running is None:
+            self._link = Link(self._address, f"evoke-{uuid.uuid4().hex[:16]}", clean=True)
+            self._running = asyncio.get_running_loop().create_task(self._link.run(), name=f"mqtt of {self.key}")
+        return f"mqtt at {self._address}, stored in {stored}"
+
+    @property
+    def connected(self) -> bool:
+        return self._link is not None and self._link.connected and self.store.connected
+
+    @property
+    def trouble(self) -> BusError | None:
+        """Why it is not connected; None: nothing is known."""
+        if self._link is not None and (trouble := self._link.trouble):
+            return trouble
+        return getattr(self.store, "trouble", None)
+
+    async def publish(
+        self,
+        subject: str,
+        payload: bytes,
+        *,
+        key: str = "",
+        dedupe: str = "",  # noqa: ARG002  # the bridge absorbs duplicates by the event's own source and id
+        output: bool = False,  # noqa: ARG002  # the MQTT broker knows no shares of a store
+    ) -> None:
+        read = cloudevents.heading(payload)
+        if key and key != read.partitionkey:
+            payload = cloudevents.with_key(payload, read, key)
+        if len(payload) > MAX_EVENT:
+            raise TooLarge(f"the event has {len(payload)} bytes, the bus takes {MAX_EVENT}")
+        if self._link is None:
+            raise Unreachable(f"event bus {self.key} is not connected yet")
+        await self._link.publish(topic_of(subject), payload, content_type=cloudevents.STRUCTURED, within=self._deadline)
+
+    async def open(self, subscription: Subscription, *, worker: str, deliver: Deliver, lost: Lost) -> Intake:
+        return await self.store.open(subscription, worker=worker, deliver=deliver, lost=lost)
+
+    async def lag(self, subscription: Subscription) -> int:
+        """As the store knows it; unknown while nothing is brought there."""
+        if not await self._stands(subscription.subject):
+            raise LagUnknown(f"nothing brings {subscription.subject} from {self._address} into the store yet")
+        return await self.store.lag(subscription)
+
+    async def _stands(self, subject: str) -> bool:
+        if subject not in self._bridged:
+            marks = await self._marks()
+            if marks is not None and not (await marks.get(self._mark(subject))).value:
+                return False
+            self._bridged.add(subject)
+        return True
+
+    async def bridged(self, subject: str) -> None:
+        """The bridge of *subject* has subscribed: from now on the broker keeps for it what is published. Say it again
+        well within STANDS_FOR."""
+        marks = await self._marks()
+        if marks is not None:
+            name = self._mark(subject)
+            with suppress(Conflict):  # another bridge of this subject said so just now
+                await marks.put(name, b"1", (await marks.get(name)).revision)
+        self._bridged.add(subject)
+
+    async def _marks(self) -> StateStore | None:
+        return await self.store.state("bridges", ttl=STANDS_FOR)
+
+    def _mark(self, subject: str) -> str:
+        return token(f"{self.key} {subject}")
+
+    async def forget(self, subscription: Subscription) -> None:
+        await self.store.forget(subscription)
+
+    def tail(self, subject: str, *, since: datetime | None = None) -> AsyncIterator[Incoming]:
+        return self.store.tail(subject, since=since)
+
+    def dead_letters(self, subscription: Key) -> AsyncIterator[DeadLetter]:
+        return self.store.dead_letters(subscription)
+
+    async def purge_dead_letters(self, subscription: Key, ids: Collection[str] | None = None) -> int:
+        return await self.store.purge_dead_letters(subscription, ids)
+
+    async def replay(self, letter: DeadLetter) -> None:
+        await self.store.replay(letter)
+
+    async def trim(self, subjects: Mapping[str, Collection[Subscription]]) -> None:
+        await self.store.trim(subjects)
+
+    async def state(self, name: str, *, ttl: timedelta) -> StateStore | None:
+        return await self.store.state(name, ttl=ttl)
+
+    async def close(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+            self._running = None
+        await self.store.close()
