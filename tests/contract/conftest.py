@@ -32,7 +32,8 @@ KINDS = ["memory", *(pytest.param(kind, marks=pytest.mark.broker) for kind in SE
 
 def on(request: pytest.FixtureRequest) -> Broker:
     kind: str = request.param
-    return Broker(kind, request.getfixturevalue(SERVERS[kind]).options if kind in SERVERS else {})
+    server = request.getfixturevalue(SERVERS[kind]) if kind in SERVERS else None
+    return Broker(kind, server.options if server else {}, server)
 
 
 @pytest.fixture(params=KINDS)
@@ -48,12 +49,12 @@ def limited(request: pytest.FixtureRequest) -> Broker:
     return on(request)
 
 
-@pytest.fixture(params=[kind for kind in KINDS if kind != "memory"])
+@pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.broker) for kind in ("nats", "kafka")])
 def brokered(request: pytest.FixtureRequest) -> Broker:
-    """On the backends whose broker is a process of its own."""
+    """On the backends that store events themselves, in a process that can be killed."""
     return on(request)
 
 
 @pytest.fixture
 def real(server: Nats) -> Broker:
-    return Broker("nats", server.options)
+    return Broker("nats", server.options, server)

@@ -29,8 +29,10 @@ def plain(option: Option) -> str:
 class Broker:
     """One empty bus; connect() gives one more connection to it, as another process would have."""
 
-    def __init__(self, kind: str, options: dict[str, str]) -> None:
+    def __init__(self, kind: str, options: dict[str, str], server: Any) -> None:
         self.kind = kind
+        self.server = server
+        """The process: tests.brokers.Nats, tests.kafka.Kafka, or None."""
         self.key = Key(next(namespaces), "default")
         self.options = dict(options)
         self._memory: EventBus | None = None
