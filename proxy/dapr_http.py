@@ -20,10 +20,10 @@ from api.platform import Platform
 from eventbus.bus import EventBus
 from eventbus.cloudevents import Malformed, dedupe_id, heading
 from eventbus.errors import BusError, BusFull, TooLarge
-from proxy.asgi import Answer, BodyTooLarge, Reply, Request, Router, json_reply
 from proxy.buses import Buses
 from proxy.envelope import BadMetadata, Message, wrap
 from proxy.hops import caused, echoed
+from replicas.asgi import Answer, BodyTooLarge, Reply, Request, Router, json_reply
 
 BODY_LIMIT = 4 << 20
 """Dapr's default --max-body-size."""

@@ -14,9 +14,9 @@ from api.errors import NotFound
 from api.meta import Key
 from api.model import Snapshot, Subscription
 from eventbus.bus import DeadLetter, EventBus
-from proxy.asgi import Answer, Lines, Request, Router, json_reply
 from proxy.buses import Buses
 from proxy.parameters import count, decoded, moment
+from replicas.asgi import Answer, Lines, Request, Router, json_reply
 
 _encode = msgspec.json.Encoder().encode
 _raw = msgspec.json.Decoder(msgspec.Raw)

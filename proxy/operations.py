@@ -21,11 +21,11 @@ from eventbus.bus import EventBus
 from eventbus.cloudevents import Heading, Malformed, Spoofed, checked, dedupe_id, from_request
 from eventbus.errors import BusError, BusFull, TooLarge
 from functions_framework.codec import MAX_BATCH, carries_event
-from proxy.asgi import Answer, BodyTooLarge, Lines, Reply, Request, Router, json_reply
 from proxy.buses import Buses
 from proxy.dead_letters import DeadLetterRoutes, one_line
 from proxy.parameters import decoded, invalid, moment
 from proxy.sources import Sources
+from replicas.asgi import Answer, BodyTooLarge, Lines, Reply, Request, Router, json_reply
 from triggers import filters
 from triggers.sources.source import SourceError
 
@@ -112,9 +112,8 @@ def _check_subject(subject: str) -> None:
 
 def _payloads(request: Request) -> list[bytes]:
     """The structured events of a publish: CloudEvents over HTTP in any mode, one as JSON, a list under ``events``."""
-    headers = list(request.headers.items())
-    if carries_event(headers):
-        return from_request(headers, request.body)
+    if carries_event(request.lines):
+        return from_request(request.lines, request.body)
     try:
         read = msgspec.json.decode(request.body, type=dict[str, msgspec.Raw])
         if "events" not in read:

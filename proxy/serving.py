@@ -10,7 +10,7 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
-from proxy.asgi import App
+from replicas.asgi import App
 
 DRAIN = 5.0
 """Seconds for which requests in progress are awaited when a listener ends."""

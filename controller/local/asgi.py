@@ -1,45 +1,25 @@
-"""A small ASGI application for JSON: routes, errors, and NDJSON streams that end with their reader."""
+"""The resource API's side of ASGI: handlers that take and answer JSON, errors as the command line reads them."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
-from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
 from api.errors import EvokeError, InvalidInput, NotFound, Unavailable
 from controller.errors import Conflict, NotHere
-
-log = logging.getLogger(__name__)
+from replicas.asgi import Answer, BodyTooLarge, Lines, Reply, Request, Router
 
 MAX_BODY = 32 << 20
-_STATUS: Mapping[type[EvokeError], int] = {NotFound: 404, Conflict: 409, Unavailable: 503, NotHere: 422}
-_encoder = msgspec.json.Encoder(decimal_format="number")
-
-Scope: TypeAlias = Mapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
-Send: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[None]]
-
-
-class Request(msgspec.Struct, frozen=True):
-    """What a handler sees; *params* are the named parts of the path."""
-
-    params: Mapping[str, str]
-    query: Mapping[str, str]
-    body: bytes
-
-    def flag(self, name: str) -> bool:
-        """Whether a query parameter is set to something true."""
-        return self.query.get(name, "").lower() in {"1", "true", "yes"}
-
-    def json(self, type_: Any = dict[str, Any]) -> Any:
-        """The body, or {} when there is none."""
-        return msgspec.json.decode(self.body or b"{}", type=type_)
+_STATUS: Mapping[type[EvokeError], int] = {
+    NotFound: 404,
+    Conflict: 409,
+    BodyTooLarge: 413,
+    NotHere: 422,
+    Unavailable: 503,
+}
+_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -49,98 +29,49 @@ class Stream(msgspec.Struct, frozen=True):
 
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Any]]
+"""Answers a JSON value, or a Stream of them."""
 
 
-class TooLarge(EvokeError):
-    """The request is larger than 32 MiB."""
+class BadBody(EvokeError):
+    """The request is not what the API reference says."""
 
 
-class Router:
-    """The application: ``route(method, pattern, handler)``; ``{name}`` in a pattern is one part of the path."""
-
-    def __init__(self) -> None:
-        self._routes: list[tuple[str, re.Pattern[str], Handler]] = []
-
-    def route(self, method: str, pattern: str, handler: Handler) -> None:
-        """Serve *pattern* with *handler*."""
-        expression = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern)
-        self._routes.append((method, re.compile(f"^{expression}$"), handler))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        try:
-            answer = await self._answer(scope, receive)
-        except InvalidInput as error:
-            await _reply(send, 422, {"problems": error.problems})
-        except EvokeError as error:
-            await _reply(send, _status(error), _error(error.code, error.message, error.hint))
-        except msgspec.MsgspecError as error:
-            await _reply(send, 400, _error("E111", str(error), "send JSON as the API reference has it"))
-        else:
-            if isinstance(answer, Stream):
-                await _stream(answer, receive, send)
-            else:
-                await _reply(send, 200, answer)
-
-    async def _answer(self, scope: Scope, receive: Receive) -> Any:
-        path, method = scope["path"], scope["method"]
-        for verb, pattern, handler in self._routes:
-            match = pattern.match(path)
-            if match is not None and verb == method:
-                query = dict(parse_qsl(scope["query_string"].decode(), keep_blank_values=True))
-                params = {name: unquote(value) for name, value in match.groupdict().items()}
-                return await handler(Request(params, query, await _body(receive)))
-        raise NotFound(f"{method} {path} is not part of this API", code="E199")
+def router() -> Router:
+    return Router(limit=MAX_BODY, refuse=_refuse, missing=_missing)
 
 
-async def _body(receive: Receive) -> bytes:
-    held = bytearray()
-    while True:
-        message = await receive()
-        held += message.get("body", b"")
-        if len(held) > MAX_BODY:
-            raise TooLarge("the request is larger than 32 MiB", hint="apply fewer documents at a time")
-        if not message.get("more_body"):
-            return bytes(held)
+def route(to: Router, method: str, pattern: str, handler: Handler) -> None:
+    """Serve *pattern* with *handler*."""
+
+    async def answer(request: Request) -> Answer:
+        found = await handler(request)
+        if isinstance(found, Stream):
+            return Lines(_lines(found))
+        return Reply(200, _encode(found) + b"\n")
+
+    to.route([method], pattern, answer)
 
 
-async def _reply(send: Send, status: int, body: Any) -> None:
-    headers = [(b"content-type", b"application/json")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": _encoder.encode(body) + b"\n"})
+def body(request: Request, type_: Any = dict[str, Any]) -> Any:
+    """The JSON of a request, or {} when there is none; raises BadBody."""
+    try:
+        return msgspec.json.decode(request.body or b"{}", type=type_)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadBody(str(error), code="E111", hint="send JSON as the API reference has it") from error
 
 
-async def _stream(stream: Stream, receive: Receive, send: Send) -> None:
-    """Send items until they end or the reader leaves."""
-    headers = [(b"content-type", b"application/x-ndjson")]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": b"", "more_body": True})  # the head goes out at once
-
-    async def pump() -> None:
-        async for item in stream.items:
-            await send({"type": "http.response.body", "body": _encoder.encode(item) + b"\n", "more_body": True})
-
-    pumping, leaving = asyncio.ensure_future(pump()), asyncio.ensure_future(_disconnected(receive))
-    with contextlib.suppress(asyncio.CancelledError):  # the controller ends: so does the stream, without a word
-        await asyncio.wait({pumping, leaving}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (pumping, leaving):
-        task.cancel()
-    with contextlib.suppress(asyncio.CancelledError, OSError):
-        await pumping
-    await send({"type": "http.response.body", "body": b""})  # after its end, or to nobody, this does nothing
+async def _lines(stream: Stream) -> AsyncIterator[bytes]:
+    async for item in stream.items:
+        yield _encode(item)
 
 
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def _missing(request: Request) -> Answer:
+    raise NotFound(f"{request.method} {request.path} is not part of this API", code="E199")
 
 
-def _status(error: EvokeError) -> int:
-    if isinstance(error, TooLarge):
-        return 413
-    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 400)
-
-
-def _error(code: str, message: str, hint: str) -> dict[str, Any]:
-    return {"error": {"code": code, "message": message, "hint": hint}}
+def _refuse(error: EvokeError) -> Reply:
+    if isinstance(error, InvalidInput):
+        return Reply(422, _encode({"problems": error.problems}) + b"\n")
+    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 400)
+    said = {"code": error.code, "message": error.message, "hint": error.hint}
+    return Reply(status, _encode({"error": said}) + b"\n")

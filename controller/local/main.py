@@ -26,7 +26,6 @@ from api.frames import Notice
 from api.meta import Key
 from controller.local import sqlite
 from controller.local.announcements import Announcements
-from controller.local.asgi import Router
 from controller.local.feed import Feed
 from controller.local.functions import Functions
 from controller.local.letters import Letters
@@ -36,6 +35,7 @@ from controller.local.revisions import Revisions
 from controller.local.service import Parts, Service
 from controller.local.substrate import CAPABILITIES, LocalSubstrate
 from controller.loop import Loop
+from replicas.asgi import Router
 from replicas.server import ControlServer
 
 log = logging.getLogger("controller")

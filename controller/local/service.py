@@ -19,7 +19,7 @@ from api.platform import Platform
 from controller import authority
 from controller.errors import Conflict
 from controller.local import logs
-from controller.local.asgi import Request, Router, Stream
+from controller.local.asgi import Stream, body, route, router
 from controller.local.buses import with_default
 from controller.local.feed import Feed
 from controller.local.functions import Functions
@@ -30,6 +30,7 @@ from controller.local.secrets import Secrets
 from controller.local.sqlite import SqliteStore
 from controller.local.substrate import LocalSubstrate
 from controller.revisions import ROLLBACK, of, rollback_mark
+from replicas.asgi import Request
 from replicas.server import ControlServer
 
 
@@ -57,7 +58,7 @@ class Service:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self.app = Router()
+        self.app = router()
         for method, pattern, handler in (
             ("POST", "/v1/apply", self._apply),
             ("GET", "/v1/resources/{kind}", self._list),
@@ -74,10 +75,10 @@ class Service:
             ("POST", "/v1/secrets", self._put_secret),
             ("DELETE", "/v1/secrets", self._delete_secret),
         ):
-            self.app.route(method, pattern, handler)
+            route(self.app, method, pattern, handler)
 
     async def _apply(self, request: Request) -> Any:
-        return {"results": await self._parts.resources.apply(request.json(), _now())}
+        return {"results": await self._parts.resources.apply(body(request), _now())}
 
     async def _list(self, request: Request) -> Any:
         kind, namespace = request.params["kind"], request.query.get("namespace") or None
@@ -111,17 +112,17 @@ class Service:
         )
 
     async def _scale(self, request: Request) -> Any:
-        body, function = request.json(), _key(request)
+        asked, function = body(request), _key(request)
         changes: dict[str, str | None] = {}
         for name, annotation in (("min", authority.MIN), ("max", authority.MAX)):
-            if body.get(name) is not None:
-                changes[annotation] = str(_count(body[name], name))
-        if body.get("pause") is not None and body["pause"] is not False:
-            changes[authority.PAUSED] = "true" if body["pause"] is True else str(_count(body["pause"], "pause"))
-        if body.get("resume"):
+            if asked.get(name) is not None:
+                changes[annotation] = str(_count(asked[name], name))
+        if asked.get("pause") is not None and asked["pause"] is not False:
+            changes[authority.PAUSED] = "true" if asked["pause"] is True else str(_count(asked["pause"], "pause"))
+        if asked.get("resume"):
             changes[authority.PAUSED] = None
         stored = self._parts.resources.annotate(function, changes, _now())
-        if body.get("wake"):
+        if asked.get("wake"):
             await self._awaken(function)
         bounds = {name: _int(stored.annotations.get(key)) for name, key in _BOUNDS if key in stored.annotations}
         return {**stored.status.get("scaling", {}), **bounds, "paused": stored.annotations.get(authority.PAUSED)}
@@ -138,21 +139,21 @@ class Service:
         await self._parts.substrate.execute(SetReplicas(revision=revision, replicas=wanted, because="woken by hand"))
 
     async def _rollback(self, request: Request) -> Any:
-        body, function = request.json(), _key(request)
+        asked, function = body(request), _key(request)
         stored = self._parts.store.get("Function", function)
         known = of(function, self._parts.revisions.states())
         names = [state.key.revision for state in known]
-        to = str(body.get("revision") or "") or (names[-2] if len(names) > 1 else "")
+        to = str(asked.get("revision") or "") or (names[-2] if len(names) > 1 else "")
         to = to.rpartition("-")[2].zfill(5) if to else ""
         if to not in names:
             raise NotFound(
                 f"function {function.name} has no revision {to or 'before this one'}",
                 hint=f"there are {', '.join(names)}" if names else "",
             )
-        if not body.get("dryRun"):
+        if not asked.get("dryRun"):
             mark = rollback_mark(to, known, stored.annotations)
             self._parts.resources.annotate(function, {ROLLBACK: mark}, _now())
-        return {"revision": to, "from": names[-1], "dryRun": bool(body.get("dryRun"))}
+        return {"revision": to, "from": names[-1], "dryRun": bool(asked.get("dryRun"))}
 
     async def _platform(self, _: Request) -> Any:
         parts, here = self._parts, self._parts.platform
@@ -177,12 +178,12 @@ class Service:
         return {"items": [{"namespace": key.namespace, "name": key.name, "keys": found} for key, found in keys]}
 
     async def _put_secret(self, request: Request) -> Any:
-        body = request.json(dict[str, str])
-        secret = Key(body.get("namespace") or "default", body.get("name", ""))
-        self._parts.secrets.put(secret, body.get("key", ""), body.get("value", "").encode())
+        given = body(request, dict[str, str])
+        secret = Key(given.get("namespace") or "default", given.get("name", ""))
+        self._parts.secrets.put(secret, given.get("key", ""), given.get("value", "").encode())
         self._parts.substrate.fleet.retry()
         self._parts.wake()
-        return {"namespace": secret.namespace, "name": secret.name, "key": body.get("key", "")}
+        return {"namespace": secret.namespace, "name": secret.name, "key": given.get("key", "")}
 
     async def _delete_secret(self, request: Request) -> Any:
         query = request.query

@@ -1,4 +1,4 @@
-"""The little of ASGI that the proxy's two HTTP APIs need: requests whole, replies whole or as a stream of lines."""
+"""The little of ASGI that the platform's HTTP APIs need: requests whole, replies whole or as a stream of lines."""
 
 from __future__ import annotations
 
@@ -30,8 +30,18 @@ class Request(msgspec.Struct, frozen=True):
     path: str
     params: Mapping[str, str]
     query: Mapping[str, str]
-    headers: Mapping[bytes, bytes]
+    lines: Sequence[tuple[bytes, bytes]]
+    """Header lines as they came."""
     body: bytes
+
+    @property
+    def headers(self) -> Mapping[bytes, bytes]:
+        """The last line of each name."""
+        return dict(self.lines)
+
+    def flag(self, name: str) -> bool:
+        """Whether a query parameter is set to something true."""
+        return self.query.get(name, "").lower() in {"1", "true", "yes"}
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -86,7 +96,7 @@ class Router:
         handler, params = self._find(scope["method"], path)
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         body = await self._body(receive)
-        return await handler(Request(scope["method"], path, params, query, dict(scope["headers"]), body))
+        return await handler(Request(scope["method"], path, params, query, list(scope["headers"]), body))
 
     def _find(self, method: str, path: str) -> tuple[Handler, dict[str, str]]:
         for methods, pattern, handler in self._routes:
@@ -127,15 +137,17 @@ async def _stream(lines: Lines, receive: Receive, send: Send) -> None:
     async def pump() -> None:
         async for item in lines.items:
             await send({"type": "http.response.body", "body": item + b"\n", "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
 
-    async def left() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    tasks = {asyncio.ensure_future(pump()), asyncio.ensure_future(left())}
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
+    pumping, leaving = asyncio.ensure_future(pump()), asyncio.ensure_future(_disconnected(receive))
+    with contextlib.suppress(asyncio.CancelledError):  # the process ends: so does the stream, without a word
+        await asyncio.wait({pumping, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (pumping, leaving):
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, OSError, EvokeError):
-            await task
+    with contextlib.suppress(asyncio.CancelledError, OSError, EvokeError):
+        await pumping
+    await send({"type": "http.response.body", "body": b""})  # after its end, or to nobody, this does nothing
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
