@@ -11,6 +11,7 @@ BusError
 │   ├── HostUnknown  the name of the host cannot be resolved
 │   │   └── BadAddress  the url cannot be read (in nats_login.py)
 │   ├── NotABroker   something else listens there
+│   ├── StoreFailed  the broker is there and cannot write
 │   └── SessionTaken another client uses our client id
 ├── ApiError         JetStream refused a call (in jetstream.py)
 ├── Conflict         somebody else changed a cell (in state.py)
@@ -70,6 +71,12 @@ class NotABroker(Unreachable):
     """Something else listens at the address."""
 
     reason = "NotABroker"
+
+
+class StoreFailed(Unreachable):
+    """The broker cannot write what it is to store."""
+
+    reason = "StorageFailed"
 
 
 class SessionTaken(Unreachable):

@@ -17,6 +17,7 @@ NO_STREAM: Final = 10059
 NO_CONSUMER: Final = 10014
 NO_MESSAGE: Final = 10037
 NAME_IN_USE: Final = 10058
+PURGE_FAILED: Final = 10051
 OTHER_STREAM: Final = 10060
 """Nats-Expected-Stream did not hold."""
 WRONG_LAST: Final = 10071
@@ -31,7 +32,7 @@ class ApiError(BusError):
 
     def __init__(self, number: int, description: str, subject: str = "") -> None:
         super().__init__(f"JetStream: {description} ({number}{', ' + subject if subject else ''})")
-        self.number = number
+        self.number, self.description = number, description
 
 
 class _Error(msgspec.Struct):

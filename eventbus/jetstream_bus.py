@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from datetime import datetime, timedelta
 
@@ -11,45 +10,32 @@ from api.errors import EvokeError
 from api.meta import Key
 from api.model import Bus, Option, Subscription
 from eventbus import cloudevents
-from eventbus import subjects as topics
 from eventbus.bus import DeadLetter, Deliver, Incoming, Lost
 from eventbus.cells import Cells
 from eventbus.errors import BusError, BusFull, LagUnknown, Refused, TooLarge, Unreachable
 from eventbus.intake import JetStreamIntake
-from eventbus.jetstream import NANOSECONDS, NO_STREAM, Ack, ApiError, JetStream, StreamInfo
+from eventbus.jetstream import NO_STREAM, Ack, ApiError, JetStream
 from eventbus.letters import Letters
 from eventbus.nats import Connection
 from eventbus.ownership import Membership, Records
 from eventbus.publishing import MESSAGE_ID, NoStream, Publisher
 from eventbus.state import StateStore
+from eventbus.streams import Streams
+from eventbus.subjects import all_subjects, member, topic
 from eventbus.tail import tail
 
 DEADLINE = 9.0
 """Seconds until a publish that is not acknowledged raises; a caller is told within ten."""
 MAX_BYTES = 1 << 30
 """Of one topic."""
-OUTSIDE_SHARE = 0.8
 RETAIN = 1000
 """Events that trim() keeps although every subscription has passed them."""
 REVIVE_AFTER = 1.0
-USAGE_AGE = 2.0
-"""Seconds for which a reading of a topic's size is used, own publishes added."""
-DEDUPE_WINDOW = 120
 HEADER_ROOM = 1024
 """Bytes of a message that are not payload: subject and Nats-Msg-Id."""
-STORE_FAILED = frozenset({10077, 10047, 10023})
+FULL = frozenset({10077, 10047, 10023})
 """err_codes of a full stream, account and server."""
 TOO_LARGE = 10054
-
-
-class _Topic:
-    """One topic's stream, with what we know about its size."""
-
-    def __init__(self, names: topics.Topic, max_bytes: int, used: int, *, grouped: bool) -> None:
-        self.names, self.max_bytes, self.used = names, max_bytes, used
-        self.grouped = names.stream if grouped else ""
-        self.read_at = time.monotonic()
-        self.reading: asyncio.Task[None] | None = None
 
 
 class JetStreamBus:
@@ -67,18 +53,19 @@ class JetStreamBus:
         self._max_bytes = int(options.get("maxBytes", MAX_BYTES))
         self._retain = int(options.get("retain", RETAIN))
         self._start = options.get("start", "new")
-        self._lazy = options.get("durability") == "os"
-        self._group = options.get("durability") == "sync"
-        """The broker syncs every message: publishes that overlap share one fsync."""
+        durability = options.get("durability")  # where the broker syncs every message, publishes share one fsync
+        self._lazy = durability == "os"
         self._js = JetStream(self._connection, int(options.get("replicas", 1)))
         self._publisher = Publisher(self._connection, deadline)
         self._records = Records(self._js)
         self._letters = Letters(self._js, bus.key)
-        self._topics: dict[str, _Topic] = {}
-        self._making: dict[str, asyncio.Lock] = {}
+        self._streams = Streams(self._js, bus.key, max_bytes=self._max_bytes, grouped=durability == "sync")
+        self._readers: Mapping[str, Collection[Subscription]] = {}
+        """Who reads each subject, as trim() was told last."""
         self._intakes: set[JetStreamIntake] = set()
         self._revival: asyncio.Task[None] | None = None
         self._connection.on_closed.append(self._ended)
+        self._connection.on_up.append(self._started_anew)
 
     async def connect(self) -> str:
         version = await self._connection.connect()
@@ -104,44 +91,22 @@ class JetStreamBus:
                 break
         self._revival = None
 
+    async def _started_anew(self) -> None:
+        for stream in self._streams:
+            stream.failure = None
+
     @property
     def connected(self) -> bool:
-        return self._connection.connected
+        return self._connection.connected and not self._failure
+
+    @property
+    def _failure(self) -> BusError | None:
+        return next((stream.failure for stream in self._streams if stream.failure), None)
 
     @property
     def trouble(self) -> BusError | None:
-        """Why the connection is not back; None: nothing is known."""
-        return None if self.connected else self._connection.trouble
-
-    async def _topic(self, subject: str) -> _Topic:
-        """The topic's stream, made when it is first used here."""
-        async with self._making.setdefault(subject, asyncio.Lock()):
-            if subject not in self._topics:
-                names = topics.topic(self.key, subject)
-                info = await self._js.ensure_stream({
-                    "name": names.stream,
-                    "subjects": [names.subjects],
-                    "storage": "file",
-                    "retention": "limits",
-                    "discard": "new",
-                    "max_bytes": self._max_bytes,
-                    "duplicate_window": DEDUPE_WINDOW * NANOSECONDS,
-                    "max_consumers": 100_000,
-                    "allow_direct": True,
-                    "allow_atomic": True,
-                })  # fmt: skip
-                if self._group and not info.config.allow_atomic:
-                    info = await self._allow_batches(names.stream, info)
-                limit = info.config.max_bytes if info.config.max_bytes > 0 else 1 << 62
-                grouped = self._group and info.config.allow_atomic
-                self._topics[subject] = _Topic(names, limit, info.state.bytes, grouped=grouped)
-            return self._topics[subject]
-
-    async def _allow_batches(self, stream: str, known: StreamInfo) -> StreamInfo:
-        try:
-            return await self._js.allow_batches(stream)
-        except ApiError:
-            return known  # publishes go singly
+        """Why the bus does not work although it was connected once; None: nothing is known."""
+        return self._failure if self._connection.connected else self._connection.trouble
 
     async def publish(
         self, subject: str, payload: bytes, *, key: str = "", dedupe: str = "", output: bool = False
@@ -152,46 +117,39 @@ class JetStreamBus:
         size = len(payload) + HEADER_ROOM
         if size > self._connection.max_payload:
             raise TooLarge(f"the event has {len(payload)} bytes, the bus takes {self._connection.max_payload}")
-        topic = self._topics.get(subject) or await self._topic(subject)
+        stream = await self._streams.get(subject)
+        if stream.failure:
+            await stream.examine()
         if not output:
-            await self._admit(subject, topic, len(payload))
-        where = topic.names.event(key or read.partitionkey or read.id, read.type, read.source)
+            await stream.admit(len(payload))
+        where = stream.names.event(key or read.partitionkey or read.id, read.type, read.source)
         headers = {MESSAGE_ID: dedupe} if dedupe else None
-        try:
-            ack = await self._publisher.publish(where, payload, headers, grouped=topic.grouped)
-        except NoStream:
-            self._topics.pop(subject, None)  # deleted behind our back, or the broker is just starting
-            topic = await self._topic(subject)
-            ack = await self._publisher.publish(where, payload, headers, grouped=topic.grouped)
-        topic.used += len(payload)
+        ack = await self._store(subject, where, payload, headers)
+        if output and ack.error is not None and ack.error.err_code in FULL:
+            await self._make_room(subject)
+            ack = await self._store(subject, where, payload, headers)
+        stream.used += len(payload)
         if ack.error is not None:
             raise _refusal(ack, subject)
 
-    async def _admit(self, subject: str, topic: _Topic, size: int) -> None:
-        """Keep outside publishers out of the last fifth: what functions emit must fit, or nothing drains."""
-        limit = topic.max_bytes * OUTSIDE_SHARE
-        age = time.monotonic() - topic.read_at
-        if age > USAGE_AGE and topic.reading is None:
-            topic.reading = asyncio.get_running_loop().create_task(self._measure(topic))
-        if topic.used + size > limit and (age > 0.1 or topic.reading is not None):
-            await (topic.reading or self._measure(topic))
-        if topic.used + size > limit:
-            raise BusFull(f"topic {subject} is full for publishers", hint="its subscribers are behind; see `evoke top`")
-
-    async def _measure(self, topic: _Topic) -> None:
-        topic.read_at = time.monotonic()
+    async def _store(self, subject: str, where: str, payload: bytes, headers: dict[str, str] | None) -> Ack:
+        stream = await self._streams.get(subject)
         try:
-            topic.used = (await self._js.stream_info(topic.names.stream)).state.bytes
-        except (ApiError, Unreachable):
-            pass  # the publish itself will tell
-        finally:
-            topic.reading = None
+            return await self._publisher.publish(where, payload, headers, grouped=stream.grouped)
+        except NoStream:
+            self._streams.drop(subject)
+            stream = await self._streams.get(subject)
+            return await self._publisher.publish(where, payload, headers, grouped=stream.grouped)
+        except Unreachable:
+            if self._connection.connected:
+                await stream.examine()
+            raise
 
     def _membership(self, subscription: Subscription) -> Membership:
-        return Membership(self._records, topics.topic(self.key, subscription.subject), subscription, self._start)
+        return Membership(self._records, topic(self.key, subscription.subject), subscription, self._start)
 
     async def open(self, subscription: Subscription, *, worker: str, deliver: Deliver, lost: Lost) -> JetStreamIntake:
-        await self._topic(subscription.subject)
+        await self._streams.get(subscription.subject)
         membership = self._membership(subscription)
         claim = await membership.take(worker)
         intake = JetStreamIntake(self._connection, membership, claim, self._letters, deliver, lost)
@@ -218,26 +176,34 @@ class JetStreamBus:
         return await self._letters.purge(subscription, ids)
 
     async def replay(self, letter: DeadLetter) -> None:
-        topic = await self._topic(letter.subject)
-        subject = topic.names.replay(topics.member(letter.group, letter.subject))
-        stamp = f"replay {topic.names.stream} {letter.subscription} {letter.id} {letter.at.timestamp()}"
+        names = (await self._streams.get(letter.subject)).names
+        subject = names.replay(member(letter.group, letter.subject))
+        stamp = f"replay {names.stream} {letter.subscription} {letter.id} {letter.at.timestamp()}"
         ack = await self._publisher.publish(subject, letter.payload, {MESSAGE_ID: stamp.replace(" ", "/")})
         if ack.error is not None:
             raise _refusal(ack, letter.subject)
-        await self._letters.delete(letter, topic.names.stream)
+        await self._letters.delete(letter, names.stream)
 
     async def trim(self, subjects: Mapping[str, Collection[Subscription]]) -> None:
-        named = {}
-        for subject, subscriptions in subjects.items():
-            names = topics.topic(self.key, subject)
-            named[names.stream] = True
-            found = [await self._membership(subscription).current() for subscription in subscriptions]
-            if all(progress is not None for progress in found):
-                floors = [progress[0].floor for progress in found if progress]
-                await self._shorten(names.stream, min(floors) if floors else None)
-        for stream in await self._js.stream_names(topics.all_subjects(self.key)):
+        self._readers = subjects
+        named = [await self._trim(subject, subscriptions) for subject, subscriptions in subjects.items()]
+        for stream in await self._js.stream_names(all_subjects(self.key)):
             if stream not in named:
                 await self._shorten(stream, None)
+
+    async def _trim(self, subject: str, subscriptions: Collection[Subscription]) -> str:
+        """Drop what all of *subscriptions* have passed; answers the stream."""
+        stream = topic(self.key, subject).stream
+        found = [await self._membership(subscription).current() for subscription in subscriptions]
+        if all(progress is not None for progress in found):
+            floors = [progress[0].floor for progress in found if progress]
+            await self._shorten(stream, min(floors) if floors else None)
+        return stream
+
+    async def _make_room(self, subject: str) -> None:
+        """An output found the topic full: drop at once what would be dropped at the next trimming."""
+        if readers := self._readers.get(subject):
+            await self._trim(subject, readers)
 
     async def _shorten(self, stream: str, floor: int | None) -> None:
         """Drop what lies up to *floor*; without one nobody reads the topic, and only its size counts."""
@@ -267,9 +233,7 @@ class JetStreamBus:
         self._publisher.stop("the bus was closed")
         for intake in self._intakes:
             intake.release()
-        for topic in self._topics.values():
-            if topic.reading is not None:
-                topic.reading.cancel()
+        self._streams.close()
         await self._connection.close()
 
 
@@ -278,6 +242,6 @@ def _refusal(ack: Ack, subject: str) -> Refused:
     assert error is not None
     if error.err_code == TOO_LARGE:
         return TooLarge(f"the event is too large: {error.description}")
-    if error.err_code in STORE_FAILED:
+    if error.err_code in FULL:
         return BusFull(f"topic {subject} is full: {error.description}", hint="its subscribers are behind")
     return Refused(f"the bus did not store the event: {error.description} ({error.err_code})")

@@ -126,7 +126,7 @@ def trace(
     """What a server of *durability* did while EVENTS were published, and their marks in order."""
     server = start_nats(tmp_path / "broker", durability)
     marks = [f"mark-{number}-end" for number in range(EVENTS)]
-    broker = Broker("nats", {**server.options, **({"durability": "sync"} if grouped else {})})
+    broker = Broker("nats", {**server.options, **({"durability": "sync"} if grouped else {})}, server)
 
     async def publish(bus: EventBus, mark: str) -> None:
         body = msgspec.json.encode(mark + "." * size)

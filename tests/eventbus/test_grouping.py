@@ -114,7 +114,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nats]:
 
 @pytest.fixture
 def broker(server: Nats) -> Broker:
-    return Broker("nats", {**server.options, "durability": "sync"})
+    return Broker("nats", {**server.options, "durability": "sync"}, server)
 
 
 async def publish(bus: EventBus, number: int) -> None:
@@ -237,7 +237,7 @@ def test_a_topic_that_takes_no_batches_gets_its_events_singly(broker: Broker) ->
 
 @pytest.mark.broker
 def test_without_sync_nothing_is_grouped(server: Nats) -> None:
-    broker = Broker("nats", server.options)
+    broker = Broker("nats", server.options, server)
 
     async def test(bus: EventBus) -> None:
         await asyncio.gather(*(publish(bus, number) for number in range(100)))
