@@ -1,0 +1,103 @@
+"""What is delivered twice when a proxy ends: nothing when it is asked to, and when it is killed no more than was in
+flight or done since the last commit. Counts on a real JetStream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from api.meta import Key
+from api.model import Bus
+from eventbus.bus import EventBus
+from eventbus.connect import connect
+from proxy import commits
+from proxy.owner import Owner
+from tests.brokers import Nats, start_nats
+from tests.proxy.plant import SUBJECT, Answer, Plant, Replica, event, subscription, until
+
+pytestmark = pytest.mark.broker
+
+EVENTS = 3000
+CREDIT = 32
+
+
+@pytest.fixture(scope="module")
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nats]:
+    server = start_nats(tmp_path_factory.mktemp("nats"))
+    yield server
+    server.stop()
+
+
+def bus_of(nats: Nats, name: str) -> EventBus:
+    return connect(Bus(key=Key("default", name), kind="nats", options=dict(nats.options)), str)
+
+
+async def fill(bus: EventBus) -> None:
+    await bus.connect()
+    for start in range(0, EVENTS, 100):
+        await asyncio.gather(
+            *(bus.publish(SUBJECT, event(n, key=f"k{n % 64}"), dedupe=str(n)) for n in range(start, start + 100))
+        )
+
+
+async def restarted(nats: Nats, name: str, *, killed: bool) -> tuple[Counter[int], int]:
+    """Calls by event over a restart in the middle, and how many had started before it."""
+    calls: Counter[int] = Counter()
+
+    async def handler(one: Answer) -> Answer:
+        calls[one["data"]["n"]] += 1
+        await asyncio.sleep(0.002)
+        return {"status": "SUCCESS"}
+
+    publisher, first, second = (bus_of(nats, name) for _ in range(3))
+    await fill(publisher)
+    async with Plant(subscription(), first) as plant:
+        await plant.scale(Replica(handler, credit=CREDIT))
+        await until(lambda: len(calls) > EVENTS // 3, 20)
+        before = plant.owner
+        if killed:
+            kill(before)
+            await first.close()
+        else:
+            await before.stop()
+        started = sum(calls.values())
+        await second.connect()
+        plant.bus = second
+        plant.owner = Owner(plant.subscription, lambda: second, plant.wiring, "proxy-1")
+        plant.owner.start()
+        await until(lambda: len(calls) == EVENTS, 30)
+        await plant.drained(20)
+        await before.stop()
+    await asyncio.gather(publisher.close(), second.close(), first.close())
+    return calls, started
+
+
+def kill(owner: Owner) -> None:
+    """End it as kill -9 does: what it has in flight and what it knows is gone, and nothing is written any more."""
+    assert owner.hold is not None
+    owner.hold.over = owner._stopping = True
+    for post in owner._outflow.posts:
+        post.cancel()
+    for chore in owner._settler.chores:
+        chore.cancel()
+
+
+def test_a_proxy_that_is_asked_to_end_leaves_nothing_to_deliver_twice(nats: Nats) -> None:
+    calls, _ = asyncio.run(restarted(nats, "asked", killed=False))
+
+    assert len(calls) == EVENTS
+    assert max(calls.values()) == 1
+
+
+def test_a_proxy_that_is_killed_leaves_what_it_had_not_committed(nats: Nats) -> None:
+    calls, started = asyncio.run(restarted(nats, "killed", killed=True))
+
+    again = sum(calls.values()) - EVENTS
+    print(f"delivered twice: {again} of {started} that had started")
+    assert len(calls) == EVENTS
+    assert max(calls.values()) <= 2
+    # a commit is due after a second or so many events; those of its own round trip, and what is in flight, come on top
+    assert again <= min(started, commits.EVENTS + 10 * CREDIT)
