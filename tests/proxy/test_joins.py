@@ -8,18 +8,22 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
+import pytest
 
 from api.meta import Key
 from api.model import Bus, Join, JoinSink, Subscription
 from eventbus.bus import EventBus, Incoming
+from eventbus.connect import connect
 from eventbus.errors import Unreachable
 from eventbus.memory import MemoryBus
 from proxy.lanes import Entry, Lane
 from proxy.outcomes import DONE, Outcome
 from proxy.sink_join import JoinReceiver
+from tests.brokers import start_nats
 from tests.proxy.plant import FAST, Plant, event, subscription, until
 
 BUS = Key("default", "default")
@@ -52,9 +56,13 @@ def member(name: str, number: int, car: int) -> bytes:
 
 
 @asynccontextmanager
-async def plants(bus: EventBus) -> AsyncIterator[list[Plant]]:
+async def plants(*buses: EventBus) -> AsyncIterator[list[Plant]]:
+    """An owner of each input; with two buses each has a connection of its own, as in two proxies."""
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(Plant(fed(name), bus, joins=(JOIN,))) for name in JOIN.inputs]
+        yield [
+            await stack.enter_async_context(Plant(fed(name), bus, joins=(JOIN,)))
+            for name, bus in zip(JOIN.inputs, (*buses, *buses), strict=False)
+        ]
 
 
 async def joined(bus: EventBus) -> list[dict[str, Any]]:
@@ -191,5 +199,32 @@ def test_an_undeclared_join_keeps_its_events() -> None:
 
             assert plant.reading.lag == 1
             assert plant.reading.last_error == "join default/pair.0 is not declared"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.broker
+def test_two_proxies_on_jetstream_meet_while_the_broker_is_killed(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        nats = await asyncio.to_thread(start_nats, tmp_path)
+        made = Bus(key=BUS, kind="nats", options=dict(nats.options))
+        publisher, first, second = (connect(made, str) for _ in range(3))
+        try:
+            await publisher.connect()
+            async with plants(first, second) as (one, other):
+                for car in range(150):
+                    if car == 75:
+                        await asyncio.to_thread(nats.restart)
+                        await until(lambda: publisher.connected, 20)
+                    for name in "ab":
+                        await publisher.publish(f"default.{name}", member(name, car, car), dedupe=f"{name}{car}")
+                await one.drained(30)
+                await other.drained(30)
+                found = await joined(publisher)
+                assert sorted(pair["data"]["a"]["data"]["n"] for pair in found) == list(range(150))
+        finally:
+            for bus in (publisher, first, second):
+                await bus.close()
+            await asyncio.to_thread(nats.stop)
 
     asyncio.run(scenario())
