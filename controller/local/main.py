@@ -26,6 +26,7 @@ from api.frames import Notice
 from api.meta import Key
 from controller.local import sqlite
 from controller.local.announcements import Announcements
+from controller.local.broker_repair import Repair
 from controller.local.feed import Feed
 from controller.local.functions import Functions
 from controller.local.letters import Letters
@@ -94,7 +95,9 @@ class Controller:
         """Serve until *stopping*, then let the functions finish."""
         await self.substrate.start()  # replicas that run are known before any agent hears what there is
         await self.control.start()
-        tasks = [asyncio.create_task(part) for part in (self.loop.run(), self._serve(), self._collect_garbage())]
+        repair = Repair(self.paths, lambda: self.control.agents)
+        parts = (self.loop.run(), self._serve(), self._collect_garbage(), repair.run())
+        tasks = [asyncio.create_task(part) for part in parts]
         if self._settings.watch:
             tasks.append(asyncio.create_task(self.substrate.trees.watch()))
         waiting = asyncio.create_task(stopping.wait())
