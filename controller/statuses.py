@@ -139,7 +139,8 @@ def _subscribed(model: SourceModel | TriggerModel, facts: Facts) -> Condition:
     """Of what a source or trigger brings to functions, which may not be there yet."""
     absent = sorted({key.name for key in model.functions.values() if key not in facts.models.functions})
     if absent:
-        message = f"function {absent[0]} is not in this namespace; its events wait on the bus"
+        names = f"function {absent[0]} is" if len(absent) == 1 else f"functions {', '.join(absent)} are"
+        message = f"{names} not in this namespace; the events wait on the bus"
         return false("Subscribed", "ComponentNotFound", message)
     keys = [one.key for one in model.subscriptions]
     return status.subscribed(keys, _missing(model.subscriptions, facts), facts.world.observed)

@@ -57,10 +57,12 @@ class Fields:
 def compile(  # noqa: A001 - read as filters.compile, like re.compile
     filter: Filter | None,  # noqa: A002 - the domain's word
     condition: str | None = None,
+    untold: Callable[[], None] | None = None,
 ) -> Predicate:
     """Return the predicate of *filter* and *condition* together; raises InvalidInput where either does not compile.
 
-    The predicate raises Malformed for a payload that is not a JSON object.
+    The predicate raises Malformed for a payload that is not a JSON object. It calls *untold* for an event of which it
+    cannot be told whether it matches (an absent member, a cast that fails): such an event does not.
     """
     fields = Fields()
     tests: list[Test] = []
@@ -70,30 +72,28 @@ def compile(  # noqa: A001 - read as filters.compile, like re.compile
         tests.append(compile_expression(condition, fields.getter))
     if not tests:
         return always
-    return _predicate(tests, fields.decoder())
+    return _predicate(tests, fields.decoder(), untold or (lambda: None))
 
 
-def _predicate(tests: list[Test], decoder: msgspec.json.Decoder[Any]) -> Predicate:
+def _predicate(tests: list[Test], decoder: msgspec.json.Decoder[Any], untold: Callable[[], None]) -> Predicate:
     decode = decoder.decode
-    if len(tests) == 1:
-        (only,) = tests
+    first, *others = tests
 
-        def one(payload: bytes) -> bool:
-            try:
-                return only(decode(payload)) is True
-            except (msgspec.DecodeError, RecursionError) as error:
-                raise Malformed(f"not a structured CloudEvent: {error}") from error
-
-        return one
-
-    def every(payload: bytes) -> bool:
+    def matches(payload: bytes) -> bool:
         try:
             record = decode(payload)
+            told = first(record)
+            for test in others:
+                if told is not True:
+                    break
+                told = test(record)
         except (msgspec.DecodeError, RecursionError) as error:
             raise Malformed(f"not a structured CloudEvent: {error}") from error
-        return all(test(record) is True for test in tests)
+        if told is None:
+            untold()
+        return told is True
 
-    return every
+    return matches
 
 
 def _refuse(message: str, code: str = "E125") -> InvalidInput:

@@ -277,6 +277,20 @@ def test_conditions(text: str, type_: str, facts: dict[str, Any], wanted: tuple[
     assert condition(made, type_, made.statuses[0].kind)[:2] == wanted
 
 
+def test_a_trigger_names_every_function_that_is_not_there() -> None:
+    sink = "sink: {ref: {kind: Function, name: NAME}}"
+    text = TRIGGER.replace(sink.replace("NAME", "listener"), f"{sink}, deadLetterSink: {sink[6:]}").replace(
+        "NAME}}, dead", "listener}}, dead"
+    )
+    there = [resource(SOURCE.split("  sink:")[0]), resource(text.replace("NAME", "undertaker"))]
+    made = plan(worlds.world([*there, resource(LISTENER)]))
+
+    status, reason, message = condition(made, "Subscribed", "Trigger")
+    assert (status, reason) == ("False", "ComponentNotFound")
+    assert message.startswith("function undertaker is not in this namespace")
+    assert condition(plan(worlds.world(there)), "Subscribed", "Trigger")[2].startswith("functions listener, undertaker")
+
+
 def test_a_function_on_a_missing_bus_says_so() -> None:
     lost = resource(LISTENER, serving__triggers={"dapr": [{"name": "nowhere", "type": "pubsub", "topic": "t"}]})
     made = plan(worlds.world([lost]))

@@ -232,3 +232,26 @@ def test_filters_agree_with_the_naive_reading(expression: dict[str, Any], event:
     predicate = filters.compile(Filter(dialect=dialect, argument=json.dumps(argument)))
 
     assert predicate(msgspec.json.encode(event)) is naive(expression, event)
+
+
+@pytest.mark.parametrize(
+    ("filter_", "condition", "count"),
+    [
+        (None, "data.battery < 20", 0),
+        (None, "data.battery < 5", 0),
+        (None, "data.speed < 20", 1),
+        (None, "data.vehicle < 20", 1),
+        (("sql", "absent = 'x'"), None, 1),
+        (("sql", "INT(type) = 1"), None, 1),
+        (("sql", "NOT EXISTS absent"), "data.speed < 20", 1),
+        (("exact", {"type": "other"}), "data.speed < 20", 0),
+    ],
+)
+def test_what_cannot_be_told_is_counted(filter_: Any, condition: str | None, count: int) -> None:
+    untold: list[None] = []
+    given = Filter(dialect=filter_[0], argument=json.dumps(filter_[1])) if filter_ else None
+    predicate = filters.compile(given, condition, lambda: untold.append(None))
+
+    predicate(json.dumps(EVENT).encode())
+
+    assert len(untold) == count
