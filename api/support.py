@@ -54,6 +54,7 @@ _STAN = refused(
     "JetStream"
 )
 _KAFKA = later("Kafka comes with a later release; use nats")
+_ONE_CONNECTION = refused("a source keeps one connection that reads all the time")
 _UPSTREAM_UNUSED = refused("upstream declares it and never reads it")
 _LOG_LEVEL = refused("the platform has one log level; function logs are not touched by it")
 
@@ -163,7 +164,15 @@ _SOURCE: Mapping[str, Support] = {
     "eventBus": BOTH,
     "kafka": later("Kafka sources come with a later release"),
     "kafka.*.scaleOption": _SHARED,
-    "redis": later("Redis sources come with a later release"),
+    "redis": BOTH,
+    "redis.*.redisMaxRetries": refused("a source tries again for ever, and its condition says why"),
+    "redis.*.writeTimeout": _ONE_CONNECTION,
+    "redis.*.poolSize": _ONE_CONNECTION,
+    "redis.*.poolTimeout": _ONE_CONNECTION,
+    "redis.*.maxConnAge": _ONE_CONNECTION,
+    "redis.*.minIdleConns": _ONE_CONNECTION,
+    "redis.*.idleCheckFrequency": _ONE_CONNECTION,
+    "redis.*.idleTimeout": _ONE_CONNECTION,
     "cron": BOTH,
     "mqtt": BOTH,
     "nats": later("NATS sources come with a later release"),

@@ -61,6 +61,8 @@ GREETINGS: Mapping[str, Greeting] = {
     "kafka": Greeting(
         9092, 9093, struct.pack(">ihhih", 10, 18, 0, 7, -1), lambda reply: reply[4:8] == b"\0\0\0\7", "Kafka"
     ),
+    # any error will do too: NOAUTH comes before everything else (Redis serialization protocol)
+    "redis": Greeting(6379, 6379, b"*1\r\n$4\r\nPING\r\n", lambda reply: reply.startswith((b"+PONG", b"-")), "Redis"),
     # CONNECT of MQTT 3.1.1 with a clean session and no client id; any CONNACK will do (MQTT 3.1.1, 3.1 and 3.2)
     "mqtt": Greeting(1883, 8883, b"\x10\x0c\0\4MQTT\4\2\0\1\0\0", lambda reply: reply.startswith(b"\x20\x02"), "MQTT"),
 }

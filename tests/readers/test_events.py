@@ -121,7 +121,6 @@ def test_schedules(schedule: str, options: dict[str, str]) -> None:
     "text",
     [
         "kafka: {e: {brokers: 'k:9092', topic: t}}",
-        "redis: {e: {redisHost: 'r:6379'}}",
         "nats: {e: {subject: a.b}}",
     ],
 )

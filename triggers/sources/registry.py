@@ -12,8 +12,9 @@ from triggers.sources.source import BadSource, Cells, EventSource
 SOURCES = {
     "cron": ("triggers.sources.cron", "CronSource"),
     "mqtt": ("triggers.sources.mqtt", "MqttSource"),
+    "redis": ("triggers.sources.redis", "RedisSource"),
 }
-"""Kind -> module and class; kafka, redis and nats are read but not built yet, http is served by the gateway."""
+"""Kind -> module and class; kafka and nats are read but not built yet, http is served by the gateway."""
 REMEMBERING = frozenset({"cron"})
 """Kinds that take *cells* too."""
 
@@ -27,5 +28,11 @@ def connect(source: Source, resolve: Callable[[Option], str], cells: Cells) -> E
         )
     module, name = SOURCES[source.kind]
     options = {option: resolve(value) for option, value in source.options.items()}
-    made = getattr(import_module(module), name)
+    try:
+        made = getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise BadSource(
+            f"event source {source.key} needs the package {error.name}, which is not installed",
+            hint=f"install evoke-functions with the extra `{source.kind}`",
+        ) from error
     return cast("EventSource", made(source, options, cells) if source.kind in REMEMBERING else made(source, options))
