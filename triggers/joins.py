@@ -28,10 +28,10 @@ from triggers.presence import compile_presence
 
 MAX_PAYLOAD = 64 << 10
 """Bytes of one event that takes part; with triggers.presence.MAX_NAMES inputs a cell stays below a mebibyte."""
-MAX_SEEN = 256
-"""Events of one cell that are known again when they come twice; the oldest are forgotten first."""
+MAX_SEEN = 128
+"""Events of one cell that are known again when they come twice; those that came first are forgotten first."""
 REMEMBERED = timedelta(minutes=2)
-"""How long at least, as long as a bus drops duplicates."""
+"""How long a cell stays at least, as long as a bus drops duplicates."""
 TYPE = "io.evoke.joined"
 
 _VERSION = b"\x01"
@@ -77,8 +77,8 @@ class JoinState(msgspec.Struct, frozen=True, array_like=True):
 
     held: dict[str, Held] = {}
     """Input -> its event."""
-    seen: tuple[tuple[bytes, float], ...] = ()
-    """Digests of events that took part, oldest first, with the unix seconds of their arrival."""
+    seen: tuple[bytes, ...] = ()
+    """Digests of events that took part, in the order in which they came."""
     pending: Fired | None = None
     """Fired, and perhaps not published yet."""
 
@@ -90,26 +90,32 @@ def advance(
     event: Event,
     now: float,
 ) -> tuple[JoinState, Fired | None]:
-    """*state* after *event* came on *input* at *now* (unix seconds), and what that fired; then nothing is held.
+    """*state* after *event* came on *input* at *now* (unix seconds), and what that fired; then none of that is held.
 
-    The newest event of an input takes the place of the older, and is there for less than ``join.window``. An event
-    that took part already changes nothing. Raises TooLarge.
+    Events go together whose times are less than ``join.window`` apart, in whatever order they are told of: a backlog of
+    one input does not bring together what was apart. Of one input the newest is held. An event that took part already
+    changes nothing. Absence is that of what was told so far. Raises TooLarge.
     """
     if len(event.payload) > MAX_PAYLOAD:
         raise TooLarge(
             f"an event of {len(event.payload)} bytes cannot wait for others; the limit is {MAX_PAYLOAD}",
             hint="send a reference to the data",
         )
-    state = _without_past(state, join, now)
+    window = join.window.total_seconds()
+    held = {name: one for name, one in state.held.items() if now - one.at < window and name in join.inputs}
     digest = _digest(input, event.heading)
-    if any(one == digest for one, _ in state.seen):
-        return state, None
-    held = {**state.held, input: Held(event.payload, now, digest)}
-    seen = (*state.seen, (digest, now))[-MAX_SEEN:]
-    if not compile_presence(join.condition)(held):
-        return JoinState(held, seen), None
-    fired = _fire(join, held, event)
-    return JoinState({}, seen, fired), fired
+    if digest in state.seen:
+        return JoinState(held, state.seen), None
+    seen = (*state.seen, digest)[-MAX_SEEN:]
+    came = Held(event.payload, now, digest)
+    there = {**{name: one for name, one in held.items() if one.at - now < window}, input: came}
+    if compile_presence(join.condition)(there):
+        fired = _fire(join, there, event)
+        left = {name: one for name, one in held.items() if name not in there or (name == input and one.at > now)}
+        return JoinState(left, seen, fired), fired
+    if input not in held or held[input].at <= now:
+        held[input] = came
+    return JoinState(held, seen), None
 
 
 def settled(state: JoinState) -> JoinState:
@@ -149,14 +155,6 @@ def decode(value: bytes) -> JoinState:
         return msgspec.msgpack.decode(value[1:], type=JoinState)
     except msgspec.DecodeError as error:
         raise BadState(f"a join's state is broken: {error}", hint="it is forgotten with its window") from error
-
-
-def _without_past(state: JoinState, join: Join, now: float) -> JoinState:
-    """*state* without what is over, inputs that the join has no more, and what is settled."""
-    window, remembered = join.window.total_seconds(), lifetime(join).total_seconds()
-    held = {name: one for name, one in state.held.items() if now - one.at < window and name in join.inputs}
-    seen = tuple((one, at) for one, at in state.seen if now - at < remembered)
-    return JoinState(held, seen)
 
 
 def _digest(input: str, heading: Heading) -> bytes:  # noqa: A002 - the domain's word
