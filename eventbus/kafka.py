@@ -29,6 +29,8 @@ logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it says reaches
 
 TIMEOUT = 6.0
 """Seconds for an answer: longer than a first member of a group waits for others (3 s by default)."""
+MOVING = 3.0
+"""Seconds for which a partition whose leader is moving is asked again."""
 WATCH = 1.0
 """Seconds between two looks at a cluster that is not needed otherwise."""
 METADATA_AGE = 3_000
@@ -222,6 +224,16 @@ class Cluster:
 
     async def offsets(self, times: Mapping[Place, int]) -> dict[Place, int]:
         """For each place the offset of EARLIEST, LATEST, or of the first record since the milliseconds; -1: none."""
+        end = asyncio.get_running_loop().time() + MOVING
+        while True:
+            try:
+                return await self._offsets(times)
+            except Fault as error:  # a leader that is moving, or that is new
+                if error.number not in wire.RETRIABLE or asyncio.get_running_loop().time() > end:
+                    raise
+            await asyncio.sleep(0.05)
+
+    async def _offsets(self, times: Mapping[Place, int]) -> dict[Place, int]:
         by_node: dict[int, dict[Place, int]] = {}
         for place, time in times.items():
             node = self.leader(place)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
-from eventbus.bus import Attempt, DeadLetter, Deliver, Incoming, Lost, Progress
+from eventbus.bus import Attempt, DeadLetter, Deliver, Incoming, Lost
 from eventbus.cloudevents import Malformed
 from eventbus.errors import BusError, DeadLetterRefused, Fenced
 from eventbus.kafka import Cluster
@@ -24,6 +24,7 @@ from eventbus.kafka_marks import Marks
 from eventbus.kafka_reading import read_one
 from eventbus.kafka_recent import Recent
 from eventbus.kafka_records import dedupe_of, to_event
+from eventbus.kafka_shares import Shares
 from eventbus.kafka_stream import Stream
 from eventbus.kafka_takeover import Claim, Sources
 from eventbus.kafka_wire import REBALANCING, Fault, Place
@@ -34,16 +35,6 @@ RENEW = 1.5
 """Seconds between heartbeats."""
 WRITE_EVERY = 1.0
 """Seconds between two commits that nobody waits for."""
-
-
-class _Share:
-    """Progress of one partition since the takeover."""
-
-    def __init__(self, place: Place, taken: Committed) -> None:
-        self.place = place
-        self.floor = taken.floor
-        self.done = set(taken.marks.done)
-        self.attempts = dict(taken.marks.attempts)
 
 
 class KafkaIntake:
@@ -65,23 +56,17 @@ class KafkaIntake:
         """Name in the mapping of foreign records."""
         self._deliver, self._lost = deliver, lost
         self.epoch = claim.epoch
-        self._shares = {share: _Share(place, claim.taken[place]) for share, place in sources.shares.items()}
-        self.progress = Progress(
-            floors={share: one.floor for share, one in self._shares.items()},
-            done={share: frozenset(one.done) for share, one in self._shares.items()},
-            attempts={(share, seq): a for share, one in self._shares.items() for seq, a in one.attempts.items()},
-        )
+        self._shares = Shares(claim.epoch)
+        for share, place in sources.shares.items():
+            self._shares.add(share, place, claim.taken[place])
+        self.progress = self._shares.taken()
         self._recent = Recent()
         self._stream = Stream(cluster, self._admit, self._arrived, self._give_up)
-        for share, one in self._shares.items():
+        for share, one in self._shares.each.items():
             self._stream.add(one.place, share, one.floor)
         self.request = self._stream.request
         self._alive = True
         self._renewed = time.monotonic()
-        self._written: dict[int, tuple[int, int]] = {}
-        """Share -> what its last commit said: floor and changes."""
-        self._changes = 0
-        self._changed: dict[int, int] = {}
         self._writing = asyncio.Lock()
         self._due = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -122,7 +107,7 @@ class KafkaIntake:
             self._deliver(events)
 
     async def read(self, share: int, seq: int) -> bytes:
-        found = await read_one(self._cluster, self._shares[share].place, seq - 1, self)
+        found = await read_one(self._cluster, self._shares.each[share].place, seq - 1, self)
         try:
             return to_event(found.record, self._owner).payload
         except Malformed:
@@ -131,22 +116,12 @@ class KafkaIntake:
     async def commit(self, share: int, floor: int, done: Collection[int]) -> None:
         if not self._alive:
             return
-        one = self._shares[share]
-        one.floor = max(one.floor, floor)
-        one.done = {seq for seq in one.done.union(done) if seq > one.floor}
-        for seq in [seq for seq in one.attempts if seq <= one.floor or seq in one.done]:
-            del one.attempts[seq]
-        self._touch(share)
+        self._shares.finish(share, floor, done)
         self._due.set()
-
-    def _touch(self, share: int) -> None:
-        self._changes += 1
-        self._changed[share] = self._changes
 
     async def record_attempt(self, share: int, seq: int, attempt: Attempt) -> None:
         if self._alive:
-            self._shares[share].attempts[seq] = attempt
-            self._touch(share)
+            self._shares.fail(share, seq, attempt)
             await self._write()
         if not self._alive:
             raise Fenced(f"another owner holds {self._group.name}")
@@ -202,24 +177,29 @@ class KafkaIntake:
         """Renew the session and write what was noted, until lost."""
         renew = write = 0.0
         while self._alive:
-            now = time.monotonic()
             try:
-                if now >= renew:
-                    renew = now + RENEW
+                if time.monotonic() >= renew:
+                    renew = time.monotonic() + RENEW
                     await self._renew()
-                if now >= write and self._alive:
-                    write = now + WRITE_EVERY
+                    self._due.set()  # what is no event may have been passed since
+                if self._due.is_set() and self._alive and time.monotonic() >= write:
+                    write = time.monotonic() + WRITE_EVERY
                     self._due.clear()
                     await self._write()
             except BusError:
-                pass  # `fresh` turns False by itself, and the next turn tries again
-            now = time.monotonic()
-            try:
-                async with asyncio.timeout(max(0.01, min(renew, write) - now)):
-                    await self._due.wait()
-                    await asyncio.sleep(max(0.0, min(renew, write) - time.monotonic()))
-            except TimeoutError:
-                pass
+                self._due.set()  # `fresh` turns False by itself, and the next turn tries again
+            await self._pause(renew, write)
+
+    async def _pause(self, renew: float, write: float) -> None:
+        """Until something is due."""
+        if self._due.is_set():
+            await asyncio.sleep(max(0.0, min(renew, write) - time.monotonic()))
+            return
+        try:
+            async with asyncio.timeout(max(0.0, renew - time.monotonic())):
+                await self._due.wait()
+        except TimeoutError:
+            pass
 
     async def _renew(self) -> None:
         began = time.monotonic()
@@ -228,23 +208,21 @@ class KafkaIntake:
         except Fenced:
             self._give_up("another owner took over")
             return
-        except Expired:
-            await self._return()
-        except Fault as error:
-            if error.number not in REBALANCING:
+        except (Expired, Fault) as error:
+            if isinstance(error, Fault) and error.number not in REBALANCING:
                 raise
-            await self._return()
+            async with self._writing:
+                if not await self._return():
+                    return
         self._renewed = began
         self._widen()
 
-    async def _return(self) -> None:
-        """Join again after a session that ended while nobody else took over; raises BusError, or gives up."""
-        if await self._mine():
-            await self._group.join(self._sources.by_topic())
-            if await self._mine():
-                for share in self._shares:
-                    self._touch(share)
-                await self._write()
+    async def _return(self) -> bool:
+        """Join again after a session that ended while nobody else took over; False when the ownership is lost."""
+        if not await self._mine():
+            return False
+        await self._group.join(self._sources.by_topic())
+        return await self._mine()
 
     async def _mine(self) -> bool:
         """Whether what is committed last is of our epoch; gives up otherwise."""
@@ -257,45 +235,36 @@ class KafkaIntake:
     def _widen(self) -> None:
         """Take partitions in that appeared since."""
         for share, place in self._sources.look(self._cluster).items():
-            if share not in self._shares:
-                taken = Committed(0, Marks(self.epoch))
-                self._shares[share] = _Share(place, taken)
+            if share not in self._shares.each:
+                self._shares.add(share, place, Committed(0, Marks(self.epoch)))
                 self._stream.add(place, share, 0)
-                self._touch(share)
 
     async def _write(self) -> None:
-        """Commit every share that changed; what changes meanwhile is left to the next time. Raises BusError."""
-        target = self._changes
+        """Commit what changed so far, once for all who wait for it. Raises BusError."""
         async with self._writing:
-            due = self._unwritten()
-            if not due or (target and all(self._written.get(share, (0, 0))[1] >= target for share in due)):
+            change = self._shares.changes
+            marks = self._shares.unwritten(self._passed())
+            if not marks:
                 return
             began = time.monotonic()
-            marks = {self._shares[share].place: self._mark(share) for share in due}
-            stamps = {share: (marks[self._shares[share].place].floor, self._changed.get(share, 0)) for share in due}
             try:
-                await self._group.commit(marks)
+                await self._commit(marks)
             except Fenced:
                 self._give_up("another owner took over")
                 return
-            self._written |= stamps
+            self._shares.wrote(marks, change)
             self._renewed = max(self._renewed, began)
 
-    def _unwritten(self) -> list[int]:
-        return [
-            share
-            for share in self._shares
-            if self._changed.get(share, 0) > self._written.get(share, (0, 0))[1]
-            or (share in self._written and self._passed(share) > self._written[share][0])
-        ]
+    def _passed(self) -> dict[int, int]:
+        parts = self._stream.parts
+        return {
+            share: one.passed(parts[one.place].delivered, parts[one.place].position)
+            for share, one in self._shares.each.items()
+        }
 
-    def _passed(self, share: int) -> int:
-        """The floor, and behind it what is no event: markers of transactions, compacted records, duplicates."""
-        one = self._shares[share]
-        part = self._stream.parts[one.place]
-        return max(one.floor, part.position) if one.floor >= part.delivered else one.floor
-
-    def _mark(self, share: int) -> Committed:
-        one, floor = self._shares[share], self._passed(share)
-        attempts: Mapping[int, Attempt] = dict(one.attempts)
-        return Committed(floor, Marks(self.epoch, frozenset(seq for seq in one.done if seq > floor), attempts))
+    async def _commit(self, marks: Mapping[Place, Committed]) -> None:
+        try:
+            await self._group.commit(marks)
+        except Expired:
+            if await self._return():
+                await self._group.commit(marks)

@@ -38,9 +38,7 @@ def on(request: pytest.FixtureRequest) -> Broker:
 
 @pytest.fixture(params=KINDS)
 def broker(request: pytest.FixtureRequest) -> Broker:
-    return Broker(
-        request.param, request.getfixturevalue(SERVERS[request.param]).options if request.param in SERVERS else {}
-    )
+    return on(request)
 
 
 @pytest.fixture(params=["memory", pytest.param("nats", marks=pytest.mark.broker)])
