@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol, Self
 
 import msgspec
 
-from api.platform import LOOPBACK
+from api.platform import spare
 from tests.brokers import Nats, start_nats
 from tests.faults.journal import Ledger
 from tests.faults.producers import HttpProducer, MqttProducer, NatsProducer, Producer
@@ -25,7 +25,8 @@ from tests.faults.project import EMBEDDED, write
 from tests.platform import Platform, until
 from tests.relay import CALM, Relay, Weather
 
-BusKind = Literal["embedded", "nats", "kafka", "mqtt"]
+BusKind = Literal["embedded", "full", "nats", "kafka", "mqtt"]
+"""``full``: the platform's own broker, with room for 1 MiB of each topic."""
 SourceKind = Literal["mqtt", "nats", "kafka", "http"]
 
 EVENT_BUS = """
@@ -68,7 +69,7 @@ class Arena:
         self.platform = Platform(folder / "project")
         self.brokers: list[Broker] = []
         self.relays: list[Relay] = []
-        self._options = [f"--proxies={proxies}"] if proxies else []
+        self._options = [f"--port={spare()}", f"--proxies={proxies}"]
         self._project = project
         self._stack = contextlib.ExitStack()
         self._healing: list[threading.Timer] = []
@@ -109,6 +110,8 @@ class Arena:
         match self.world.bus:
             case "embedded":
                 return "default", ""
+            case "full":
+                return "work", EVENT_BUS.format(kind="nats", options="{maxBytes: 1048576}")
             case "nats":
                 server, relay = self._nats()
                 options = f'{{url: "nats://{relay.address}", username: {server.user}, password: "{server.password}"}}'
@@ -281,6 +284,3 @@ def worlds(names: Sequence[str]) -> list[World]:
         source, _, bus = name.partition(":")
         found.append(msgspec.convert({"bus": bus, "source": source}, World))
     return found
-
-
-__all__ = ["BROKERS", "FAULTS", "LOOPBACK", "NETWORK", "PROCESSES", "Arena", "World", "alive", "worlds"]

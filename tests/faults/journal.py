@@ -108,6 +108,12 @@ class Ledger:
                 self._handled.add(id_)
         return self._received
 
+    def starts(self) -> list[tuple[str, int]]:
+        """Id and attempt of every call that began, where the function writes them down."""
+        path = self.receipts.with_name("receipts.starts")
+        lines = path.read_text().split("\n")[:-1] if path.exists() else []
+        return [(id_, int(attempt)) for id_, attempt, _pid in map(str.split, lines)]
+
     def missing(self, dead: Iterable[str] = ()) -> int:
         """How many acknowledged events are still on their way."""
         self.received()

@@ -34,6 +34,10 @@ class Message(msgspec.Struct, frozen=True):
     body: str = ""
     work: float = 0.0
     """Seconds that the handler takes."""
+    fails: int = 0
+    """Attempts that end badly."""
+    how: str = "exception"
+    """``exception``, ``exit``, ``killed``, ``segfault``, ``memory`` or ``hang``."""
 
     @property
     def id(self) -> str:
@@ -43,12 +47,12 @@ class Message(msgspec.Struct, frozen=True):
     def payload(self) -> bytes:
         one = self.receipt
         data = {"id": one.id, "key": one.key, "n": one.number, "body": self.body, "work": self.work}
-        return json.dumps(data).encode()
+        return json.dumps(data | ({"fails": self.fails, "how": self.how} if self.fails else {})).encode()
 
 
-def message(number: int, key: str, *, name: str = "p", body: str = "", work: float = 0.0) -> Message:
+def message(number: int, key: str, *, name: str = "p", body: str = "", **rest: Any) -> Message:
     id_ = f"{name}-{number}"
-    return Message(Receipt(id_, key, number, digest(id_, key, number, body)), body, work)
+    return Message(Receipt(id_, key, number, digest(id_, key, number, body)), body, **rest)
 
 
 def messages(numbers: Iterable[int], *, keys: int = 16, work: float = 0.0, body: str = "") -> list[Message]:

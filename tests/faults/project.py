@@ -8,16 +8,35 @@ from pathlib import Path
 from tests.faults.journal import RECEIPT, Ledger
 
 SINGLE = """
-import random, time
+import ctypes, random, signal, sys, time
 import functions_framework as ff
 
 FAILURES = float(os.environ.get("FAILURES", "0"))
+STARTS = os.open(os.environ["RECEIPTS"] + ".starts", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+def crash(how):
+    if how == "exception":
+        raise RuntimeError("a failure that the test asked for")
+    if how == "exit":
+        os._exit(3)
+    if how == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "segfault":
+        ctypes.string_at(0)
+    if how == "memory":
+        raise MemoryError(len(bytearray(1 << 40)))
+    if how == "hang":
+        time.sleep(3600)
 
 def handle(sent, attempt):
-    time.sleep(sent.get("work", 0))
+    os.write(STARTS, f"{sent['id']} {attempt} {os.getpid()}\\n".encode())
+    time.sleep(sent.get("work", 0) / 2)
+    if attempt <= sent.get("fails", 0):
+        crash(sent.get("how", "exception"))
     if random.random() < FAILURES:
-        raise RuntimeError("a failure that the test asked for")
+        crash("exception")
     hand_in(receipt(sent, attempt))
+    time.sleep(sent.get("work", 0) / 2)
 
 @ff.cloud_event
 def ledger(event, context):
@@ -28,6 +47,7 @@ def over_http(request):
     handle(request.get_json(), 1)
     return "done"
 """
+"""Does half of its work before the receipt and half after it, and fails as the event says."""
 
 BATCH = """
 import functions_framework as ff
@@ -62,7 +82,7 @@ spec:
     triggers: {{http: {{}}}}
     concurrency: {concurrency}
     params: {{RECEIPTS: "{receipts}", FAILURES: "{failures}", EDITION: "{edition}"}}
-    delivery: {{retry: {retry}, timeout: {timeout}, backoff: {{initial: 50ms, cap: 1s}}}}
+    delivery: {{retry: {retry}, timeout: {timeout}, backoff: {{initial: {backoff}, cap: 2s}}}}
     scaleOptions: {{minReplicas: {low}, maxReplicas: {high}, keda: {{scaledObject: {{cooldownPeriod: {cooldown}}}}}}}
 """
 
@@ -81,6 +101,7 @@ def write(
     cooldown: int = 300,
     retry: int = 50,
     timeout: str = "60s",
+    backoff: str = "50ms",
 ) -> None:
     """Write handler and manifest; *source* is the EventSource's part that names its kind, *extra* more documents."""
     project.mkdir(parents=True, exist_ok=True)
@@ -98,5 +119,6 @@ def write(
         cooldown=cooldown,
         retry=retry,
         timeout=timeout,
+        backoff=backoff,
     )
     (project / "function.yaml").write_text("---\n".join([*([extra] if extra else []), manifest]))
