@@ -53,7 +53,6 @@ _STAN = refused(
     "NATS Streaming is at its end of life and this server is not contacted: this bus is served by the platform's own "
     "JetStream"
 )
-_KAFKA = later("Kafka comes with a later release; use nats")
 _ONE_CONNECTION = refused("a source keeps one connection that reads all the time")
 _UPSTREAM_UNUSED = refused("upstream declares it and never reads it")
 _LOG_LEVEL = refused("the platform has one log level; function logs are not touched by it")
@@ -156,7 +155,7 @@ _BUS: Mapping[str, Support] = {
     "natsStreaming.consumerID": refused("proxies connect under names of their own"),
     "natsStreaming.scaleOption": refused("functions scale on the lag of their triggers; see serving.scaleOptions"),
     "nats": BOTH,
-    "kafka": _KAFKA,
+    "kafka": BOTH,
     "mqtt": BOTH,
 }
 

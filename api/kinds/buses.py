@@ -126,6 +126,11 @@ class KafkaBus(Wire, frozen=True, kw_only=True):
 
     brokers: str
     """``host:9092``, several separated by commas."""
+    partitions: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    """Partitions of topics that Evoke makes, 1 where it is not given; topics that exist are used as they stand."""
+    retain: Count | None = None
+    """Events of a partition that are kept although every subscriber has passed them; the others are deleted. Where it
+    is not given nothing is deleted: Kafka's own retention decides."""
     auth_required: bool | None = None
     """Whether SASL is used."""
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
