@@ -277,7 +277,8 @@ class Cluster:
 def _translated(error: BaseException, where: str, trouble: str = "") -> BusError:
     """Our error for one of the client's; what stands in the way of a connection is found out by diagnosis.py."""
     text = str(error) or type(error).__name__
-    if isinstance(error, errors.SaslAuthenticationFailed | errors.UnsupportedSaslMechanismError | ValueError):
+    refused = (errors.SaslAuthenticationFailed, errors.UnsupportedSaslMechanismError, ValueError)
+    if isinstance(error, refused) and not isinstance(error, OSError):  # a bad certificate is a ValueError as well
         hint = "check saslUsername, saslPassword and saslMechanism"
         return AuthFailed(f"{where} refused the credentials: {text}", hint=hint)
     if isinstance(error, errors.IllegalSaslStateError):
