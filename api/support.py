@@ -174,7 +174,7 @@ _SOURCE: Mapping[str, Support] = {
     "redis.*.idleTimeout": _ONE_CONNECTION,
     "cron": BOTH,
     "mqtt": BOTH,
-    "nats": later("NATS sources come with a later release"),
+    "nats": BOTH,
     "http": BOTH,
     "sink.ref": BOTH,
     "sink.uri": BOTH,

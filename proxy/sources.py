@@ -36,12 +36,14 @@ AGAIN = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 
 def embedded(source: Source, platform: Platform | None) -> Source:
-    """*source*, an MQTT source without address being one of the embedded broker's listener."""
+    """*source*, one of MQTT or NATS without address being one of the embedded broker."""
     if bridges.is_bridge(source):
         return bridges.named(source, platform)
-    if source.kind != "mqtt" or source.options.get("url") or platform is None:
+    if source.kind not in {"mqtt", "nats"} or source.options.get("url") or platform is None:
         return source
     here: dict[str, Option] = {"url": f"mqtt://{platform.mqtt}"}
+    if source.kind == "nats":
+        here = {"url": f"nats://{platform.nats}", "user": platform.nats_user, "password": platform.nats_password}
     return msgspec.structs.replace(source, options={**source.options, **here})
 
 

@@ -17,7 +17,7 @@ from controller.readers.model import Scope, SourceModel, apart
 from controller.readers.options import read_options
 from controller.readers.sinks import Receiver
 
-NOT_HELD = frozenset({"kafka", "nats"})
+NOT_HELD = frozenset({"kafka"})
 """Kinds of source that this release reads and does not run (api.support)."""
 
 

@@ -121,7 +121,6 @@ def test_schedules(schedule: str, options: dict[str, str]) -> None:
     "text",
     [
         "kafka: {e: {brokers: 'k:9092', topic: t}}",
-        "nats: {e: {subject: a.b}}",
     ],
 )
 def test_sources_that_do_not_run_say_so(text: str) -> None:

@@ -14,7 +14,7 @@ from paho.mqtt.properties import Properties
 
 from api.meta import Key
 from api.model import Source
-from triggers.sources import mqtt
+from triggers.sources import EventSource, mqtt
 
 numbers = itertools.count()
 
@@ -79,7 +79,7 @@ def make(port: int, name: str = "", **options: str) -> mqtt.MqttSource:
 
 
 @asynccontextmanager
-async def running(source: mqtt.MqttSource, bus: Bus, *, wait: bool = True) -> AsyncIterator[None]:
+async def running(source: EventSource, bus: Bus, *, wait: bool = True) -> AsyncIterator[None]:
     task = asyncio.create_task(source.run(bus))
     try:
         if wait:
