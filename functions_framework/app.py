@@ -1,7 +1,7 @@
 """The application: everything a function's process answers, whatever server carries it.
 
 Platform paths: /healthz, /readyz, /dapr/config, /dapr/subscribe, /evoke/descriptor, /evoke/overdue,
-/__evoke/invocation.
+/evoke/fence, /__evoke/invocation.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ from functions_framework.web import WebCalls
 from functions_framework.zygote_wire import Descriptor
 
 INVOCATION_PATH = "/__evoke/invocation"
+FENCE_PATH = "/evoke/fence"
+"""Where a new owner of a trigger says its epoch, and hears which keys still run for the one before."""
 BATCH = 100
 
 log = logging.getLogger("functions_framework")
@@ -110,20 +112,25 @@ class App:
             answer = _PLATFORM.get(request.path)
             if answer is not None:
                 return answer(self)
-        if self.draining:
+        asked = request.method == "GET" and request.path == FENCE_PATH
+        if self.draining and not asked:
             return not_started("draining: this replica is about to stop", close=True)
         highest = self._fence.refuses(request.lookup)
         if highest is not None:
             fenced = text_reply(f"a newer owner delivers this trigger: epoch {highest}", 409)
             fenced.headers.append((b"evoke-epoch", b"%d" % highest))
             return fenced
+        if asked:
+            return json_reply({"keys": self._fence.running(request.lookup), "overdue": self.overdue})
         self.in_flight += 1
+        self._fence.begin(request)
         try:
             return await self._dispatch(request)
         except Exception as error:  # the framework's own fault: one answer, and the reason in the log
             log.error("%s: %s", type(error).__name__, error, exc_info=error)
             return text_reply("Internal Server Error", 500)
         finally:
+            self._fence.end(request)
             self._ended()
 
     def _ended(self) -> None:
