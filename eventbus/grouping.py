@@ -53,6 +53,13 @@ class Lane:
         """Of a refused batch: they go singly, before everything else."""
         self._alone: set[Publish] = set()
         self._batch: list[Publish] = []
+        self._crowded = False
+        """The last that went out were many: more will come in the same turn of the loop."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether the next publish is a lone one."""
+        return not (self._queue or self._again or self._alone or self._batch or self._crowded)
 
     @property
     def waits(self) -> bool:
@@ -73,10 +80,13 @@ class Lane:
         if len(self._queue) >= FEW:
             batch = self._cut()
             if len(batch) > 1:
-                self._batch = batch
+                self._batch, self._crowded = batch, True
                 return batch
             return self.sent_alone(batch[0])
-        return self.sent_alone(self._queue.popleft()) if self._queue and len(self._alone) < FEW else []
+        if self._queue and len(self._alone) < FEW:
+            self._crowded = False
+            return self.sent_alone(self._queue.popleft())
+        return []
 
     def _cut(self) -> list[Publish]:
         cut = [self._queue.popleft()]

@@ -63,10 +63,12 @@ class Publisher:
         self._waiting[publish.token] = publish
         publish.timer = asyncio.get_running_loop().call_later(self._deadline, self._expired, publish)
         try:
-            if lane is not None:
+            if lane is not None and not (self._up and lane.idle):
                 lane.add(publish)
                 self._stir(lane)
             elif self._up:
+                if lane is not None:
+                    lane.sent_alone(publish)
                 await self._send(publish)
             return await publish.answer
         finally:

@@ -115,6 +115,8 @@ class NatsBus(Wire, frozen=True, kw_only=True):
     """Where the client's key stands."""
     replicas: Annotated[int, Meta(ge=1, le=5)] | None = None
     """Copies of each stream."""
+    durability: Literal["sync", "os"] | None = None
+    """``sync``: the server syncs every message (``sync_interval: always``), so publishes share an fsync."""
     max_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 46)] | None = None
     """Bytes that one topic may hold before publishers are refused; 1 GiB where it is not given."""
     retain: Count | None = None
