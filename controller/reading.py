@@ -108,7 +108,7 @@ def _read_namespace(of: dict[str, list[Resource]], models: Models, scope: Scope)
         if source is not None:
             models.sources[resource.key] = source
     scope = msgspec.structs.replace(
-        scope, sources=frozenset(source.key.name for source in models.events(scope.namespace))
+        scope, sources={source.key.name: source.bus.name for source in models.events(scope.namespace)}
     )
     for resource in here("Function"):
         function = _try(models, resource, partial(read_function, resource, scope))

@@ -5,7 +5,7 @@ Readers are pure. They know one resource and the Scope around it; they never see
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -23,8 +23,8 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str
     buses: frozenset[str] = frozenset()
     """EventBus names that resolve here, cluster-wide ones among them; ``default`` always does."""
-    sources: frozenset[str] = frozenset()
-    """``<eventsource>.<event>``."""
+    sources: Mapping[str, str] = {}
+    """``<eventsource>.<event>`` -> name of the bus that gets it."""
     functions: frozenset[str] = frozenset()
     capabilities: frozenset[str] = frozenset()
     """What the substrate can honour: ``processes``, ``images``... (Observed.capabilities)."""

@@ -55,8 +55,10 @@ def named(pieces: Pieces, inputs: Collection[str]) -> list[str]:
 
 
 def is_input(pieces: Pieces, at: int, inputs: Collection[str]) -> bool:
-    """Whether the word at *at* is an input, rather than a member of a path."""
-    return pieces[at] in inputs and (at == 0 or pieces[at - 1] != ".")
+    """Whether the word at *at* is an input, rather than a member of a path or a function."""
+    member = at > 0 and pieces[at - 1] == "."
+    function = at + 1 < len(pieces) and pieces[at + 1] == "("
+    return pieces[at] in inputs and not member and not function
 
 
 def whole(pieces: Pieces, inputs: Collection[str]) -> bool:

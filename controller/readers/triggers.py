@@ -28,6 +28,9 @@ from controller.readers.model import Scope, TriggerModel, apart
 from controller.readers.sinks import Receiver
 from triggers.paths import compile_path
 
+PATIENT = 10_000
+"""Attempts to bring an event into a join: only the platform can fail there, and the event waits until it does not."""
+
 
 def read_trigger(resource: Resource, scope: Scope) -> TriggerModel:
     """Subscriptions and joins of every subscriber that has no defect."""
@@ -149,10 +152,11 @@ class _Reading:
         self.joins.append(join)
         for name, condition in wanted.inputs.items():
             key = names.part(self.owner, "join", one.tag, name)
-            sunk = msgspec.structs.replace(
-                self._input(key, name, one, condition), sink=JoinSink(join=join.key, input=name)
+            self.found[key] = msgspec.structs.replace(
+                self._input(key, name, one, condition),
+                sink=JoinSink(join=join.key, input=name),
+                delivery=DeliveryPolicy(max_attempts=PATIENT, dead_letter=one.delivery.dead_letter),
             )
-            self.found[key] = sunk
         self._forward(one.receivers, "joined", one.tag, subject, one.delivery, inherit=one.inherit)
 
     def _forward(
@@ -223,7 +227,13 @@ def _correlation(given: Correlation, wanted: object, path: str) -> Iterator[Prob
 
 
 def _unknown_inputs(spec: TriggerSpec, scope: Scope) -> Iterator[Problem]:
+    """Inputs whose events do not come, as things stand."""
     for name, given in spec.inputs.items():
-        if f"{given.event_source}.{given.event}" not in scope.sources:
+        bus = scope.sources.get(f"{given.event_source}.{given.event}")
+        message = ""
+        if bus is None:
             message = f"no event `{given.event}` of an EventSource `{given.event_source}` in {scope.namespace}"
+        elif bus != spec.event_bus:
+            message = f"its EventSource puts it on the bus `{bus}`, and this Trigger reads `{spec.event_bus}`"
+        if message:
             yield Problem(code="Invalid", path=f"spec.inputs.{name}", message=message)

@@ -89,3 +89,7 @@ def test_each_input_holds_what_the_whole_says_when_it_alone_came(tree: str, came
 def truth(text: str, came: set[str], *, p: bool, q: bool) -> bool:
     python = text.replace("||", " or ").replace("&&", " and ").replace("event.data.", "")
     return bool(eval(python, {"a": "a" in came, "b": "b" in came, "p": p, "q": q, "True": True}))
+
+
+def test_an_input_may_have_the_name_of_a_function() -> None:
+    assert split("int(a.data.x) == 1 || int", ["a", "int"]) == {"a": "int(event.data.x) == 1", "int": None}

@@ -223,15 +223,25 @@ def test_an_unknown_event_is_named() -> None:
     assert "no event `nothing` of an EventSource `plant`" in model.problems[0].message
 
 
+def test_an_event_of_another_bus_is_named() -> None:
+    model = trigger(f"eventBus: other\ninputs: {{x: {{eventSource: plant, event: alarms}}}}\nsubscribers: [{{{SINK}}}]")
+
+    assert [problem.path for problem in model.problems] == ["spec.inputs.x"]
+    assert "puts it on the bus `default`, and this Trigger reads `other`" in model.problems[0].message
+
+
 SAMPLES = sorted((Path(__file__).parent.parent.parent / "samples").glob("*/*.yaml"))
 
 
 @pytest.mark.parametrize("file", SAMPLES, ids=lambda file: file.parent.name)
 def test_samples_are_honoured_whole(file: Path) -> None:
     found = [resource_of(document) for document in read([file], namespace="team")]
-    sources = frozenset(
-        one.key.name for given in found if given.kind == "EventSource" for one in read_source(given, SCOPE).sources
-    )
+    sources = {
+        one.key.name: one.bus.name
+        for given in found
+        if given.kind == "EventSource"
+        for one in read_source(given, SCOPE).sources
+    }
     scope = type(SCOPE)(namespace="team", sources=sources, capabilities=SCOPE.capabilities)
     readers = {"Function": read_function, "EventSource": read_source, "Trigger": read_trigger}
     models = [readers[given.kind](given, scope) for given in found if given.kind in readers]  # type: ignore[operator] # readers differ in what they answer

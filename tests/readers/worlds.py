@@ -39,7 +39,7 @@ spec:
 SCOPE = Scope(
     namespace="team",
     buses=frozenset({"default"}),
-    sources=frozenset({"plant.readings", "plant.alarms"}),
+    sources={"plant.readings": "default", "plant.alarms": "default"},
     functions=frozenset({"hello"}),
     capabilities=frozenset({"processes", "folders"}),
 )
