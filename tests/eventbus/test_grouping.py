@@ -62,12 +62,12 @@ def test_only_a_lone_publish_is_not_kept_for_others() -> None:
     async def main() -> None:
         lane = Lane()
         assert lane.idle
-        for publish in publishes(lane, grouping.FEW):
-            assert not lane.idle
+        together = publishes(lane, grouping.FEW)
+        assert not lane.idle
         drain(lane)
-        for publish in lane._batch:
+        for publish in together:
             publish.settle(Ack())
-        lane.left(publish)
+            lane.left(publish)
         assert not lane.idle  # they all come again in this turn
         (alone,) = publishes(lane, 1)
         drain(lane)
