@@ -57,7 +57,7 @@ def heading(payload: bytes) -> Heading:
     """Read the routing attributes of a structured event; raises Malformed."""
     try:
         read = _heading.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"not a CloudEvent in structured JSON: {error}") from error
     if not (read.id and read.source and read.type):
         raise Malformed("a CloudEvent needs id, source and type that are not empty")
@@ -125,7 +125,7 @@ def ordering_key(payload: bytes) -> str:
     """The event's partitionkey; empty where there is none or the bytes are no event."""
     try:
         return _heading.decode(payload).partitionkey
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
 
 

@@ -116,7 +116,8 @@ def _structured(record: Record) -> Event:
         record.value.decode()
     except UnicodeDecodeError as error:
         raise Malformed(f"the event is not UTF-8: {error.reason} at byte {error.start}") from error
-    read = cloudevents.heading(record.value)
+    ours = dedupe_of(record)  # was checked before it was published
+    read = cloudevents.heading(record.value) if ours else cloudevents.checked(record.value)
     if read.partitionkey or not record.key:
         return Event(record.value, read.partitionkey)
     key = key_text(record.key)

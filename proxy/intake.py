@@ -222,6 +222,6 @@ def _flaw(payload: bytes, wall: float) -> tuple[str, str] | None:
         marks = _marks.decode(payload)
         if marks.expiration and datetime.fromisoformat(marks.expiration).timestamp() <= wall:
             return "expired", f"its time to live ended at {marks.expiration}"
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return None
     return ("loop", f"published on more than {LIMIT} times") if marks.evokehops > LIMIT else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import tracemalloc
 
@@ -9,7 +10,8 @@ import pytest
 
 from eventbus import cloudevents
 from eventbus.cloudevents import Malformed, Spoofed
-from tests.bad_input.corpus import BODIES, EVERY, SPOOFED, Row
+from eventbus.kafka_records import Record, to_event
+from tests.bad_input.corpus import BODIES, EVERY, SPOOFED, STRUCTURED, Row
 
 HANG = 2.0
 """Seconds; against hangs only."""
@@ -65,3 +67,23 @@ def test_refusing_the_worst_takes_no_memory() -> None:
         tracemalloc.stop()
 
     assert peak < 50 << 20
+
+
+@pytest.mark.parametrize("row", BODIES.values(), ids=BODIES.keys())
+def test_what_a_broker_hands_over_never_breaks_its_reader(row: Row) -> None:
+    """Bytes that others put there are read for routing: an answer or Malformed, nothing else."""
+    with contextlib.suppress(Malformed):
+        cloudevents.heading(row.body)
+    assert cloudevents.ordering_key(row.body) == ""
+
+
+@pytest.mark.parametrize("row", BODIES.values(), ids=BODIES.keys())
+def test_a_foreign_kafka_record_that_says_it_is_an_event(row: Row) -> None:
+    headers = [("content-type", STRUCTURED.encode())]
+    record = Record("orders", 3, 17, None, row.body, headers, 0.0)
+
+    with pytest.raises(Malformed) as caught:
+        to_event(record, "bus")
+
+    assert caught.value.message.startswith("record orders-3-17: ")
+    assert "\n" not in caught.value.message
