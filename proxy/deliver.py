@@ -16,6 +16,7 @@ from proxy.outcomes import DOUBTFUL, ENDED, NOT_STARTED, REFUSED, Outcome
 from proxy.receivers import receiver
 from proxy.settle import Settler
 from proxy.suspects import Suspects
+from proxy.takeover import Takeover
 from proxy.window import Window
 from proxy.wiring import Wiring
 from replicas.table import Lease
@@ -46,6 +47,7 @@ class Outflow:
         self._rest_until = 0.0
         self._receiver = receiver(hold.subscription, hold.intake.epoch, wiring, bus)
         self._suspects = Suspects(wiring)
+        self._takeover = Takeover(hold, wiring, self._suspects, again)
         self.times: dict[RevisionKey, HandlerTime] = {}
         self.posts: set[asyncio.Task[None]] = set()
 
@@ -75,6 +77,8 @@ class Outflow:
         """Start one batch; empty when nothing may, or no replica has room."""
         hold, table = self._hold, self._wiring.table
         if not window.runnable_of(route):
+            return []
+        if not self._takeover.over([one for revision in hold.revisions for one in table.ready(revision)]):
             return []
         if not hold.breaker.allows(self._wiring.clock(), in_flight=hold.in_flight):
             return []
@@ -200,3 +204,4 @@ class Outflow:
         for task in self.posts:
             task.cancel()
         self._suspects.stop()
+        self._takeover.stop()

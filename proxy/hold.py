@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Hashable
+from collections import Counter
+from collections.abc import Collection, Hashable
 
 import msgspec
 
 from api.meta import RevisionKey
 from api.model import Backend, Subscription
 from eventbus.bus import Attempt, Intake
+from proxy.bounds import CAPACITY
 from proxy.breaker import Breaker
 from proxy.lanes import Route
 from proxy.loose import LooseWindow
 from proxy.meter import Meter
 from proxy.receiver import backends_of
-from proxy.window import CAPACITY, Window
+from proxy.window import Window
 from triggers import filters
 
 
@@ -61,6 +63,7 @@ class Hold:
         """A Subscribed reason while it holds."""
         self.predicate: filters.Predicate = filters.compile(subscription.filter, subscription.condition)
         self.windows: dict[int, Window] = {}
+        self._blocked: Counter[str] = Counter()
         self._later = {place: now + attempt.not_before - wall for place, attempt in intake.progress.attempts.items()}
         for share in {*intake.progress.floors, *intake.progress.done}:
             self.window(share)
@@ -82,7 +85,23 @@ class Hold:
                 route=route_over(self.backends),
                 capacity=min(self.subscription.in_flight, CAPACITY),
             )
+            for key in self._blocked.elements():
+                window.block(key)
         return window
+
+    def block(self, keys: Collection[str]) -> None:
+        """Let nothing of *keys* start, in any share."""
+        for key in keys:
+            self._blocked[key] += 1
+            for window in self.windows.values():
+                window.block(key)
+
+    def unblock(self, keys: Collection[str]) -> None:
+        """Take one block() of each back."""
+        for key in keys:
+            self._blocked[key] -= 1
+            for window in self.windows.values():
+                window.unblock(key)
 
     def not_before(self, share: int, seq: int) -> float | None:
         """Monotonic time before which a taken-over event may not be tried again; None: none is recorded."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from proxy.bounds import MAX_BYTES, MAX_SPAN
 from proxy.lanes import Entry
 from proxy.transitions import State
-from proxy.window import MAX_BYTES, MAX_SPAN, Window
+from proxy.window import Window
 
 FAR = 5.0
 """Seconds until a retry from which it leaves the window."""

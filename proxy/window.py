@@ -18,19 +18,9 @@ from collections import deque
 from collections.abc import Collection, Hashable, Iterator, Mapping
 
 from eventbus.bus import Attempt, Incoming
+from proxy.bounds import CAPACITY, KEEP_PARKED, MAX_BODY, MAX_BYTES, MAX_SPAN
 from proxy.lanes import Entry, Lane, Route, Startable
 from proxy.transitions import TRANSITIONS, IllegalTransition, State
-
-CAPACITY = 4096
-"""Unfinished events of one window."""
-MAX_BYTES = 16 << 20
-"""Payload bytes of one window."""
-MAX_SPAN = 20_000
-"""Sequences above the floor, done ones included: what a broker's progress record can hold."""
-KEEP_PARKED = 64 << 10
-"""A parked event above this size drops its payload; it is read again before it goes."""
-MAX_BODY = 1 << 20
-"""Payload bytes of one batch; a single larger event goes alone."""
 
 
 class Window:
@@ -235,6 +225,18 @@ class Window:
                 found.append(entry)
         return found
 
+    def block(self, key: str) -> None:
+        """Let nothing of *key* start: it still runs for the owner before."""
+        lane = self._lane(key)
+        lane.busy += 1
+        self._settle(lane)
+
+    def unblock(self, key: str) -> None:
+        """Take one block() back."""
+        lane = self._lanes[key]
+        lane.busy -= 1
+        self._settle(lane)
+
     def reroute(self, route: Route) -> None:
         """The backends changed: ask *route* again for everything that waits."""
         self._startable.reroute(route)
@@ -259,7 +261,7 @@ class Window:
         """Queue *lane* when its head may start, forget it when it is empty."""
         if lane.entries:
             self._startable.settle(lane)
-        elif lane.key:
+        elif lane.key and not lane.busy:
             self._lanes.pop(lane.key, None)
 
     def _start(self, entry: Entry) -> None:

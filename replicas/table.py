@@ -156,6 +156,10 @@ class ReplicaTable:
             return ()
         return tuple(endpoint for endpoint in known.endpoints.values() if self._usable(known, endpoint.replica))
 
+    def knows(self, replica: str) -> bool:
+        """Whether the controller lists *replica*, closing or not."""
+        return any(replica in known.endpoints for known in self._revisions.values())
+
     def listed(self, revision: RevisionKey) -> bool:
         """Whether the controller lists a replica of *revision* that is not closing; one that rests a moment counts."""
         known = self._revisions.get(revision)

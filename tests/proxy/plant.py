@@ -111,7 +111,7 @@ class Replica:
         headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         if head[0].startswith("GET"):
-            return await self._reply(writer, 200, b"{}")
+            return await self._reply(writer, 200, json.dumps(self._told(head[0], headers)).encode())
         self.headers.append(headers)
         message = json.loads(body)
         if message.get("type") == "com.dapr.event.sent.bulk":
@@ -124,6 +124,13 @@ class Replica:
         if isinstance(answer, int):
             return await self._reply(writer, answer, b"")
         return await self._reply(writer, 200, json.dumps(answer).encode())
+
+    def _told(self, line: str, headers: dict[str, str]) -> Answer:
+        """What a replica of our framework answers to its owners' questions."""
+        if " /evoke/fence " not in line:
+            return {}
+        owned = [name.partition("/") for name, count in self.running.items() if count]
+        return {"keys": [key for epoch, _, key in owned if int(epoch) < int(headers["evoke-epoch"])]}
 
     async def _reply(self, writer: asyncio.StreamWriter, status: int, body: bytes) -> bool:
         extra = {409: "evoke-epoch: 99\r\n", 503: "evoke-not-started: 1\r\n"}.get(status, "")
