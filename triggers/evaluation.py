@@ -21,7 +21,9 @@ _ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_ORDERED = (str, datetime, timedelta)
+_ORDERED = (str, bool, datetime, timedelta)
+KEYS = (str, int, float)
+"""Types of a map's keys; 1.0 finds 1."""
 
 
 def truth(value: Value) -> Callable[[Any], Truth]:
@@ -71,7 +73,7 @@ def item(value: Value, at: Value) -> Value:
     def get(record: Any) -> Any:
         found, place = value(record), at(record)
         if isinstance(found, dict):
-            return found.get(place, UNSET) if isinstance(place, str) else UNSET
+            return found.get(place, UNSET) if type(place) in KEYS else UNSET
         if isinstance(found, list) and type(place) is int and 0 <= place < len(found):
             return found[place]
         return UNSET
@@ -153,7 +155,7 @@ def membership(left: Value, right: Value) -> Value:
         if one is UNSET or not isinstance(many, list | dict):
             return UNSET
         if isinstance(many, dict):
-            return isinstance(one, str) and one in many
+            return type(one) in KEYS and one in many
         return any(other is not UNSET and same(one, other) for other in many)
 
     return contained

@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 from triggers import arithmetic, functions
 from triggers.cursor import Cursor
 from triggers.evaluation import (
+    KEYS,
     UNSET,
     Truth,
     Value,
@@ -180,7 +181,8 @@ class _Parser(Cursor):
 
         def build(record: Any) -> Any:
             found = {key(record): value(record) for key, value in items}
-            return found if all(isinstance(one, str) for one in found) and UNSET not in found.values() else UNSET
+            sound = len(found) == len(items) and all(type(one) in KEYS for one in found)
+            return found if sound and UNSET not in found.values() else UNSET
 
         return build
 

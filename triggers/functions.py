@@ -17,6 +17,10 @@ MAX_PATTERN = 1024
 """Bytes of a regular expression."""
 
 _INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
+_BOOLS = {
+    **dict.fromkeys(("true", "True", "TRUE", "t", "1"), True),
+    **dict.fromkeys(("false", "False", "FALSE", "f", "0"), False),
+}
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -82,17 +86,23 @@ def _double(value: Any) -> Any:
 def _string(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds():.6f}".rstrip("0").rstrip(".") + "s"
     return str(value) if isinstance(value, str | int | float) else UNSET
 
 
 def _bool(value: Any) -> Any:
     if isinstance(value, str):
-        return {"true": True, "false": False}.get(value.lower(), UNSET)
+        return _BOOLS.get(value, UNSET)
     return value if isinstance(value, bool) else UNSET
 
 
 def _timestamp(value: Any) -> Any:
     """RFC 3339 text, or unix seconds."""
+    if isinstance(value, datetime):
+        return value
     try:
         if isinstance(value, str) and _TIME.fullmatch(value):
             return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", value.upper()))
@@ -112,6 +122,17 @@ def _duration(value: Any) -> Any:
         return UNSET
 
 
+def _part(of_time: Callable[[datetime], int], seconds: float | None = None) -> Callable[[Any], Any]:
+    """A part of a time in UTC; of a duration the whole of it in units of so many *seconds*."""
+
+    def part(value: Any) -> Any:
+        if isinstance(value, datetime):
+            return of_time(value.astimezone(UTC))
+        return int(value.total_seconds() / seconds) if isinstance(value, timedelta) and seconds else UNSET
+
+    return part
+
+
 def _text(function: Callable[[str], str]) -> Callable[[Any], Any]:
     return lambda value: function(value) if isinstance(value, str) else UNSET
 
@@ -129,6 +150,15 @@ FUNCTIONS: Mapping[str, tuple[int, Callable[..., Any]]] = {
     "lowerAscii": (1, _ascii(str.lower)),
     "upperAscii": (1, _ascii(str.upper)),
     "trim": (1, _text(str.strip)),
+    "getFullYear": (1, _part(lambda time: time.year)),
+    "getMonth": (1, _part(lambda time: time.month - 1)),
+    "getDate": (1, _part(lambda time: time.day)),
+    "getDayOfMonth": (1, _part(lambda time: time.day - 1)),
+    "getDayOfWeek": (1, _part(lambda time: time.isoweekday() % 7)),
+    "getDayOfYear": (1, _part(lambda time: time.timetuple().tm_yday - 1)),
+    "getHours": (1, _part(lambda time: time.hour, 3600)),
+    "getMinutes": (1, _part(lambda time: time.minute, 60)),
+    "getSeconds": (1, _part(lambda time: time.second, 1)),
     "int": (1, _int),
     "double": (1, _double),
     "string": (1, _string),
@@ -137,7 +167,8 @@ FUNCTIONS: Mapping[str, tuple[int, Callable[..., Any]]] = {
     "duration": (1, _duration),
 }
 """Name -> number of arguments, the receiver among them, and the function; those with two take texts."""
-METHODS = frozenset({"size", "startsWith", "endsWith", "contains", "lowerAscii", "upperAscii", "trim"})
+CONVERSIONS = frozenset({"int", "double", "string", "bool", "timestamp", "duration"})
+METHODS = frozenset(FUNCTIONS) - CONVERSIONS
 """Those that stand behind their first argument; ``size`` stands before it too."""
 EVERYWHERE = frozenset({"size"})
 NAMES = f"has, matches, {', '.join(FUNCTIONS)}, and the macros all, exists, exists_one, filter, map"

@@ -11,14 +11,15 @@ from triggers.arithmetic import LARGEST
 _TOKEN = re.compile(
     r"""\s*(?:
     (?P<number>0[xX][0-9a-fA-F]+[uU]? | \d*\.\d+(?:[eE][+-]?\d+)? | \d+[eE][+-]?\d+ | \d+[uU]?) |
-    (?P<raw>[rR](?:"[^"\n]*"|'[^'\n]*')) |
-    (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*') |
+    (?P<raw>[rR](?:(?P<fence>\"{3}|'{3})[\s\S]*?(?P=fence)|"[^"\n]*"|'[^'\n]*')) |
+    (?P<string>\"{3}(?:[^"\\]|\\.|"(?!""))*\"{3} | '{3}(?:[^'\\]|\\.|'(?!''))*'{3}
+        | "(?:[^"\\\n]|\\.)*" | '(?:[^'\\\n]|\\.)*') |
     (?P<name>[A-Za-z_]\w*) |
     (?P<sign>\|\||&&|==|!=|<=|>=|[!<>()\[\]{}.,:?+\-*/%])
     )""",
     re.VERBOSE | re.ASCII,
 )
-_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-3][0-7]{2}|.)")
+_ESCAPE = re.compile(r"\\([xX][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-3][0-7]{2}|.)")
 _ESCAPES = {
     "n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v",
     "\\": "\\", "'": "'", '"': '"', "`": "`", "?": "?",
@@ -44,7 +45,7 @@ def tokens(text: str) -> list[Token]:
         if match is None:
             rest = text[at:].lstrip()
             raise refuse(f"unexpected `{rest[:1]}` at character {len(text) - len(rest) + 1}")
-        found.append(_token(str(match.lastgroup), match[match.lastgroup or 0]))
+        found.append(_token(kind := str(match.lastgroup), match[kind]))
         at = match.end()
     return [*found, Token("end", "", None)]
 
@@ -53,10 +54,16 @@ def _token(kind: str, word: str) -> Token:
     if kind == "number":
         return Token("number", word, _number(word))
     if kind == "raw":
-        return Token("string", word, word[2:-1])
+        return Token("string", word, _inside(word[1:]))
     if kind == "string":
-        return Token("string", word, _ESCAPE.sub(_escaped, word[1:-1]))
+        return Token("string", word, _ESCAPE.sub(_escaped, _inside(word)))
     return Token("name" if kind == "name" else "sign", word, None)
+
+
+def _inside(word: str) -> str:
+    """Without the quotes, three of which may stand on each side."""
+    quotes = 3 if len(word) > 5 and word[:3] in {'"""', "'''"} else 1
+    return word[quotes:-quotes]
 
 
 def _number(word: str) -> int | float:
@@ -72,7 +79,7 @@ def _number(word: str) -> int | float:
 
 def _escaped(found: re.Match[str]) -> str:
     sign = found[1]
-    if len(sign) > 1 and sign[0] in "xuU":
+    if len(sign) > 1 and sign[0] in "xXuU":
         if int(sign[1:], 16) > 0x10FFFF or 0xD800 <= int(sign[1:], 16) < 0xE000:
             raise refuse(f"`\\{sign}` is no character")
         return chr(int(sign[1:], 16))

@@ -70,6 +70,7 @@ TRUE = [
     "{'a': 1, 'b': 2} == data.map",
     "'a' in {'a': 1}",
     "{'low': 3, 'high': 9}[data.tags[0]] == 3",
+    "{0: 'zero', 7: 'seven'}[data.n] == 'seven' && 7.0 in {7: 1} && {1: 2}[1.0] == 2",
     "[1, 2, 3,][1] == 2 && size([]) == 0 && size({}) == 0",
     "data.n in [7, 8] && !(data.n in [])",
     "[1, [2, 3]] == [1.0, [2, 3]]",
@@ -89,6 +90,10 @@ TRUE = [
     "timestamp('2026-01-02T00:00:00+02:00') == timestamp('2026-01-01T22:00:00Z')",
     "timestamp('2026-01-01T00:00:00Z') + duration('1h') > timestamp('2026-01-01T00:30:00Z')",
     "int(timestamp('1970-01-01T00:01:00Z')) == 60 && duration('-1m') < duration('0s')",
+    "timestamp(time).getHours() == 3 && timestamp(time).getDayOfWeek() == 5 && timestamp(time).getMonth() == 0",
+    "duration('90m').getHours() == 1 && duration('90m').getMinutes() == 90",
+    "string(timestamp('2026-01-02T03:04:05Z')) == '2026-01-02T03:04:05Z' && string(duration('1.5s')) == '1.5s'",
+    "false < true && bool('1') && !bool('F'.lowerAscii())",
     # macros
     "data.tags.exists(t, t == 'city') && !data.tags.exists(t, t == 'none')",
     "data.points.all(p, p.x > 0) && !data.points.all(p, p.x > 1)",
@@ -104,6 +109,7 @@ TRUE = [
     "[].all(x, false) && ![].exists(x, true)",
     # text
     r"""'a\tb\n\'\"\\\u00e4\x41\101' == data.text""",
+    "'''it's\n'ok' ''' == 'it\\'s\\n\\'ok\\' ' && r'''\\''' == '\\\\' && '' == \"\"",
     r"r'\d' == '\\d' && size('\U0001F600') == 1",
 ]
 
@@ -149,7 +155,12 @@ def test_holds(condition: str) -> None:
         "data.mixed.filter(m, m > 0).size() == 1",
         "data.absent",
         "data.n",
-        "{1: 2} == {}",
+        "{true: 2} == {}",
+        "{1: 2}[true] == 2",
+        "{'a': 1, 'a': 2} == {}",
+        "timestamp(time).size() == 1",
+        "data.n.getHours() == 1",
+        "duration('1h').getMonth() == 1",
         "[data.absent] == []",
     ],
 )
