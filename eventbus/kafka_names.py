@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 
+from api import topics
 from api.meta import Key
 from api.model import Subscription
 from eventbus.errors import Refused
@@ -18,17 +19,13 @@ INSTANCE = "owner"
 """group.instance.id of every owner: whoever joins replaces the one before."""
 REPLAYS = 1 << 20
 """Share of partition 0 of a subscription's replays; its own topic has the shares below."""
-_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def topic(subject: str) -> str:
     """The topic of a subject; raises Refused where Kafka could not have one of that name."""
-    if not _TOPIC.fullmatch(subject) or subject in {".", ".."}:
-        raise Refused(
-            f"{subject[:80]!r} can be no Kafka topic",
-            hint="use letters, digits, '.', '_' and '-', at most 249",
-        )
+    if wrong := topics.kafka(subject):
+        raise Refused(wrong)
     return subject
 
 

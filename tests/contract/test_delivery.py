@@ -124,9 +124,9 @@ def test_any_topic_name_works_or_is_refused(broker: Broker) -> None:
     async def test(bus: EventBus) -> None:
         for subject in ("a.b.c", "A_b-c", "sensors/kitchen", "naïve topic", "x" * 300, "$SYS", "*", ".."):
             if broker.kind == "kafka" and not (subject.isascii() and subject[0].isalpha() and len(subject) == 5):
-                with pytest.raises(Refused, match="can be no Kafka topic"):
+                with pytest.raises(Refused, match="is not a Kafka topic"):
                     await bus.publish(subject, event(0))
-                with pytest.raises(Refused, match="can be no Kafka topic"):
+                with pytest.raises(Refused, match="is not a Kafka topic"):
                     await Owner.open(bus, broker.subscription(subject))
                 continue
             owner = await Owner.open(bus, broker.subscription(subject, start="new"))
