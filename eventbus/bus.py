@@ -82,6 +82,7 @@ class Intake(Protocol):
     """One owner's hold on one subscription, at one epoch. Callbacks run on the event loop and must not block."""
 
     epoch: int
+    """Rises with every takeover, but counts nothing: on JetStream the first owners of a bus have 1, 2, 3..."""
     progress: Progress
 
     @property

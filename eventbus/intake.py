@@ -27,6 +27,8 @@ FRESH = 4.0
 RENEW = 2.0
 TICK = 1.0
 """Seconds between two writes of the done map, at the least."""
+CLEANED = 200
+"""Records of attempts that are deleted in one tick."""
 
 
 class JetStreamIntake:
@@ -188,6 +190,7 @@ class JetStreamIntake:
                     await self._renew()
                 await self._save()
                 await self._pulls.acknowledge()
+                await self._clean()
             except BusError:
                 pass  # `fresh` turns False by itself, and the next tick tries again
             if self._pulls.silent():
@@ -199,7 +202,10 @@ class JetStreamIntake:
         if not self.alive:
             return
         await self._membership.records.live.put(self._membership.key, str(self.epoch).encode())
-        for seq in [seq for seq in self._recorded if seq <= self._floor]:
+
+    async def _clean(self) -> None:
+        """Delete records of attempts that are settled; a few at a time, so that the lease never waits for them."""
+        for seq in [seq for seq in self._recorded if seq <= self._floor][:CLEANED]:
             await self._membership.records.attempts.delete(f"{self._membership.key}.{seq}")
             self._recorded.discard(seq)
 

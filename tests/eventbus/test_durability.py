@@ -7,6 +7,7 @@ same check has to fail where nothing is synced, else it proves nothing.
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
 import re
@@ -16,6 +17,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -23,8 +25,10 @@ import pytest
 from api.platform import Durability
 from eventbus import cloudevents
 from eventbus.bus import EventBus
+from eventbus.jetstream_bus import JetStreamBus
+from eventbus.subjects import topic
 from tests.brokers import Nats, start_nats
-from tests.contract.harness import Broker
+from tests.contract.harness import Broker, Owner
 
 CALLS = "write,writev,pwrite64,pwritev,fsync,fdatasync"
 EVENTS = 40
@@ -46,6 +50,16 @@ class Step(msgspec.Struct, frozen=True):
 _LINE = re.compile(r"^(\d+) +(.*)$")
 _CALL = re.compile(r"^(\w+)\(\d+<(.*?)>(.*)$", re.DOTALL)
 _RESUMED = re.compile(r"^<\.\.\. (\w+) resumed>")
+
+
+_PIECES = re.compile(r'", iov_len=\d+}, {iov_base="')
+_ACKNOWLEDGEMENT = re.compile(r'{\\"stream\\":\\"EV_[^}]*?\\"seq\\":(\d+)[,}]')
+
+
+def _payload(text: str) -> str:
+    """What a write to a socket wrote, as strace escapes it."""
+    begin, end = text.find('"') + 1, text.rfind('"')
+    return _PIECES.sub("", text[begin:end])
 
 
 def steps(trace: str) -> Iterator[Step]:
@@ -76,6 +90,8 @@ def acknowledged_unsafe(trace: str, marks: list[str]) -> list[str]:
     written: dict[str, set[str]] = {}
     """File -> marks in it that no fsync has covered."""
     syncing: dict[str, set[str]] = {}
+    said: dict[str, str] = {}
+    """Socket -> what was written to it and not yet understood: an acknowledgement may come in pieces."""
     safe: set[str] = set()
     unsafe: list[str] = []
     answered = 0
@@ -89,13 +105,37 @@ def acknowledged_unsafe(trace: str, marks: list[str]) -> list[str]:
         elif stored and step.ended:
             written.setdefault(step.file, set()).update(re.findall(r"mark-\d+-end", step.text))
         elif step.file.startswith("socket:") and not step.ended:
-            for last in re.findall(r'{\\"stream\\":\\"EV_[^}]*?seq\\":(\d+)', step.text):
-                for mark in marks[answered : int(last)]:
-                    answered += 1
-                    if mark not in safe:
-                        unsafe.append(mark)
+            said[step.file] = said.get(step.file, "") + _payload(step.text)
+            while acknowledgement := _ACKNOWLEDGEMENT.search(said[step.file]):
+                said[step.file] = said[step.file][acknowledgement.end() :]
+                last = int(acknowledgement[1])
+                unsafe += [mark for mark in marks[answered:last] if mark not in safe]
+                answered = max(answered, last)
     assert answered == len(marks), f"only {answered} of {len(marks)} acknowledgements were seen"
     return unsafe
+
+
+def synced(trace: str) -> dict[str, bytes]:
+    """File of messages -> what an fsync has put on the disk, as if it had lost everything else."""
+    pending: dict[str, list[tuple[int, bytes]]] = {}
+    syncing: dict[str, list[tuple[int, bytes]]] = {}
+    disk: dict[str, bytearray] = {}
+    for step in steps(trace):
+        if "/msgs/" not in step.file or "/EV_" not in step.file or "/batches/" in step.file:
+            continue
+        if step.call == "pwrite64" and step.ended:
+            text, size, offset = re.search(r'^, ("(?:[^"\\]|\\.)*"), (\d+), (\d+)', step.text, re.DOTALL).groups()  # type: ignore[union-attr]  # every pwrite64 looks so
+            data = ast.literal_eval(f"b{text}")
+            assert len(data) == int(size)
+            pending.setdefault(step.file, []).append((int(offset), data))
+        elif step.call in {"fsync", "fdatasync"}:
+            if not step.ended:
+                syncing[step.file] = pending.pop(step.file, [])
+            for offset, data in syncing.pop(step.file, []) if step.ended else []:
+                content = disk.setdefault(step.file, bytearray())
+                content.extend(bytes(max(0, offset + len(data) - len(content))))
+                content[offset : offset + len(data)] = data
+    return {file: bytes(content) for file, content in disk.items()}
 
 
 @contextmanager
@@ -120,10 +160,16 @@ def traced(server: Nats, file: Path) -> Iterator[None]:
         tracer.communicate(timeout=10)
 
 
-def trace(
-    tmp_path: Path, durability: Durability, *, together: bool, grouped: bool = True, size: int = 100
-) -> tuple[str, list[str]]:
-    """What a server of *durability* did while EVENTS were published, and their marks in order."""
+class Run(NamedTuple):
+    """What a server did while EVENTS were published, all of which it acknowledged; then it was killed."""
+
+    server: Nats
+    broker: Broker
+    trace: str
+    marks: list[str]
+
+
+def run(tmp_path: Path, durability: Durability, *, together: bool, grouped: bool = True, size: int = 100) -> Run:
     server = start_nats(tmp_path / "broker", durability)
     marks = [f"mark-{number}-end" for number in range(EVENTS)]
     broker = Broker("nats", {**server.options, **({"durability": "sync"} if grouped else {})}, server)
@@ -144,30 +190,58 @@ def trace(
     try:
         with traced(server, tmp_path / "trace"):
             broker.run(test)
-        return (tmp_path / "trace").read_text(errors="replace"), marks
     finally:
-        server.stop()
+        server.kill()
+    return Run(server, broker, (tmp_path / "trace").read_text(errors="replace"), marks)
 
 
 @pytest.mark.parametrize("together", [False, True], ids=["one-by-one", "overlapping"])
 @pytest.mark.parametrize("grouped", [False, True], ids=["single", "group-commit"])
 def test_every_acknowledged_event_is_on_disk(tmp_path: Path, together: bool, grouped: bool) -> None:
-    recorded, marks = trace(tmp_path, "sync", together=together, grouped=grouped)
+    made = run(tmp_path, "sync", together=together, grouped=grouped)
 
-    assert acknowledged_unsafe(recorded, marks) == []
-    assert ("Nats-Batch-Commit" in recorded) == (together and grouped)
+    assert acknowledged_unsafe(made.trace, made.marks) == []
+    assert ("Nats-Batch-Commit" in made.trace) == (together and grouped)
 
 
 def test_a_batch_over_several_files_is_on_disk(tmp_path: Path) -> None:
     """A stream's messages stand in blocks, and a batch of 40 events of 400 KB fills some."""
-    recorded, marks = trace(tmp_path, "sync", together=True, size=400_000)
+    made = run(tmp_path, "sync", together=True, size=400_000)
 
-    assert len({step.file for step in steps(recorded) if "/EV_" in step.file and "/msgs/" in step.file}) > 1
-    assert acknowledged_unsafe(recorded, marks) == []
+    assert len({step.file for step in steps(made.trace) if "/EV_" in step.file and "/msgs/" in step.file}) > 1
+    assert acknowledged_unsafe(made.trace, made.marks) == []
 
 
 @pytest.mark.parametrize("together", [False, True], ids=["one-by-one", "overlapping"])
 def test_without_sync_the_same_check_fails(tmp_path: Path, together: bool) -> None:
-    recorded, marks = trace(tmp_path, "os", together=together)
+    made = run(tmp_path, "os", together=together)
 
-    assert acknowledged_unsafe(recorded, marks) == marks
+    assert acknowledged_unsafe(made.trace, made.marks) == made.marks
+
+
+@pytest.mark.parametrize(("durability", "kept"), [("sync", EVENTS), ("os", 0)])
+@pytest.mark.parametrize("together", [False, True], ids=["one-by-one", "overlapping"])
+def test_after_a_power_cut_the_broker_has_what_was_synced(
+    tmp_path: Path, durability: Durability, kept: int, together: bool
+) -> None:
+    """Start it anew on a disk that holds of every event what an fsync put there, and nothing else."""
+    made = run(tmp_path, durability, together=together)
+    disk = synced(made.trace)
+    for file in (tmp_path / "broker").rglob("EV_*/msgs/*"):
+        file.write_bytes(disk.get(str(file), b"")) if file.suffix == ".blk" else file.unlink()
+    made.server.start()
+    found: list[str] = []
+
+    async def test(bus: EventBus) -> None:
+        assert isinstance(bus, JetStreamBus)
+        stream = topic(made.broker.key, "topic").stream
+        assert (await bus._js.stream_info(stream)).state.messages == kept
+        if kept:
+            owner = await Owner.open(bus, made.broker.subscription())
+            found.extend(cloudevents.heading(one.payload).id for one in await owner.take(kept))
+
+    try:
+        made.broker.run(test)
+    finally:
+        made.server.stop()
+    assert found == made.marks[:kept]
