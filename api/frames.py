@@ -57,6 +57,8 @@ class TriggerReading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     done: int = 0
     failed: int = 0
     dead: int = 0
+    untold: int = 0
+    """Events that did not match because filter or condition could not be told of them."""
     handler_us: float = 0.0
     """Mean handler time per event, exponentially weighted."""
     wait_p50_ms: float = 0.0

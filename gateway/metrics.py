@@ -89,6 +89,9 @@ class Metrics(Collector):
         done = CounterMetricFamily("evoke_trigger_done", "Events whose handler succeeded.", labels=names)
         failed = CounterMetricFamily("evoke_trigger_failed_attempts", "Attempts that failed.", labels=names)
         dead = CounterMetricFamily("evoke_trigger_dead_letters", "Events given up.", labels=names)
+        untold = CounterMetricFamily(
+            "evoke_trigger_untold", "Events of which the condition could not be told.", labels=names
+        )
         for reading in self._triggers():
             labels = (reading.subscription.namespace, reading.subscription.name)
             if not reading.blind:  # a lag that cannot be told is absent, never zero
@@ -96,7 +99,8 @@ class Metrics(Collector):
             done.add_metric(labels, reading.done)
             failed.add_metric(labels, reading.failed)
             dead.add_metric(labels, reading.dead)
-        yield from (lag, done, failed, dead)
+            untold.add_metric(labels, reading.untold)
+        yield from (lag, done, failed, dead, untold)
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:

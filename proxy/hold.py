@@ -61,7 +61,7 @@ class Hold:
         """Ownership is lost or given up: nothing starts, nothing is written."""
         self.condition = ""
         """A Subscribed reason while it holds."""
-        self.predicate: filters.Predicate = filters.compile(subscription.filter, subscription.condition)
+        self.predicate = self._compiled(subscription)
         self.windows: dict[int, Window] = {}
         self._blocked: Counter[str] = Counter()
         self._later = {place: now + attempt.not_before - wall for place, attempt in intake.progress.attempts.items()}
@@ -110,7 +110,7 @@ class Hold:
     def change(self, subscription: Subscription, now: float) -> None:
         """The resource was edited, not moved to another subject or group; a new revision gets its chance at once."""
         if (subscription.filter, subscription.condition) != (self.subscription.filter, self.subscription.condition):
-            self.predicate = filters.compile(subscription.filter, subscription.condition)
+            self.predicate = self._compiled(subscription)
         before = self.subscription
         rerouted = (subscription.backends, subscription.sink) != (before.backends, before.sink)
         self.subscription = subscription
@@ -119,6 +119,9 @@ class Hold:
             for window in self.windows.values():
                 window.reroute(route_over(self.backends))
                 window.hasten(now)
+
+    def _compiled(self, subscription: Subscription) -> filters.Predicate:
+        return filters.compile(subscription.filter, subscription.condition, self.meter.cannot_tell)
 
     @property
     def backends(self) -> tuple[Backend, ...]:

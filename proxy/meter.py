@@ -50,6 +50,8 @@ class Meter:
         self.done = 0
         self.failed = 0
         self.dead = 0
+        self.untold = 0
+        """Events of which filter or condition could not be told."""
         self.ratio = 1.0
         """Share of events that match, moving; 1 until one was seen."""
         self.size = 512.0
@@ -57,6 +59,10 @@ class Meter:
         self.last_error = ""
         self.waits = Waits()
         self._seen = 0
+
+    def cannot_tell(self) -> None:
+        """One more event of which filter or condition could not be told."""
+        self.untold += 1
 
     def intake(self, events: int, matched: int, size: int) -> None:
         """*events* with *size* payload bytes came, of which *matched* did match."""

@@ -76,6 +76,7 @@ def _common(view: View, revision: RevisionKey, wiring: Wiring) -> TriggerReading
         done=meter.done,
         failed=meter.failed,
         dead=meter.dead,
+        untold=meter.untold,
         wait_p50_ms=round(median, 3),
         wait_p99_ms=round(slow, 3),
         blind=view.blind,

@@ -1,5 +1,7 @@
-"""Where a value stands in an event: an attribute, or a path into ``data``: ``subject``, ``data.vehicle``,
-``event.data.tags[0]``, ``data['a b']``."""
+"""Where a value stands in an event, as conditions write it: an attribute, or a path into ``data``.
+
+``subject``, ``data.vehicle``, ``event.data.tags[0]``, ``data['a b']``.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ Read: TypeAlias = Callable[[bytes], str]
 """Structured CloudEvents JSON -> the JSON of the value, empty where there is none; raises Malformed."""
 
 _HEAD = re.compile(r"(?:event\.)?([A-Za-z][A-Za-z0-9_]*)", re.ASCII)
-_STEP = re.compile(r"""\.([A-Za-z_][A-Za-z0-9_-]*)|\[(\d{1,6})\]|\["([^"\\]+)"\]|\['([^'\\]+)'\]""", re.ASCII)
+_STEP = re.compile(r"""\.([A-Za-z_][A-Za-z0-9_]*)|\[(\d{1,6})\]|\["([^"\\]+)"\]|\['([^'\\]+)'\]""", re.ASCII)
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 

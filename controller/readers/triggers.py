@@ -20,7 +20,7 @@ from api.kinds.events import Correlation, Subscriber, TriggerSpec
 from api.meta import Key
 from api.model import Filter, Join, JoinSink, Subscription
 from controller.readers import names, sinks
-from controller.readers.conditions import NeedsCorrelation, split
+from controller.readers.conditions import NeedsCorrelation, both, split
 from controller.readers.correlation import Correlated, correlate
 from controller.readers.delivery import read_delivery
 from controller.readers.filters import placed, read_filter, uncompilable
@@ -153,7 +153,7 @@ class _Reading:
         for name, condition in wanted.inputs.items():
             key = names.part(self.owner, "join", one.tag, name)
             self.found[key] = msgspec.structs.replace(
-                self._input(key, name, one, condition),
+                self._input(key, name, one, both([_shares(join.correlate), condition or ""]) or None),
                 sink=JoinSink(join=join.key, input=name),
                 delivery=DeliveryPolicy(max_attempts=PATIENT, dead_letter=one.delivery.dead_letter),
             )
@@ -213,6 +213,11 @@ class _One(msgspec.Struct, frozen=True):
     inherit: bool
     """It declares no delivery."""
     filter: Filter | None
+
+
+def _shares(path: str) -> str:
+    """Holds of events that have a value at *path*, and cannot be told of others: those are counted, and stay away."""
+    return f"event.{path.removeprefix('event.')} != null" if path else ""
 
 
 def _correlation(given: Correlation, wanted: object, path: str) -> Iterator[Problem]:

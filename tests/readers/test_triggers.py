@@ -186,6 +186,7 @@ def test_a_correlation_has_a_window_and_a_key() -> None:
     (join,) = model.joins
 
     assert (join.window, join.correlate, join.forward) == (timedelta(seconds=5), "data.vehicle", "all")
+    assert [one.condition for one in model.subscriptions] == [*["event.data.vehicle != null"] * 2, None]
 
 
 def test_a_join_has_every_receiver_and_its_dead_letters() -> None:

@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.errors import InvalidInput
 from api.meta import Key
 from api.model import Join
 from eventbus.cloudevents import heading
-from triggers import joins
+from triggers import filters, joins
 from triggers.joins import Event, Fired, JoinState, advance
+from triggers.paths import compile_path
 from triggers.presence import compile_presence
 
 JOIN = Join(
@@ -272,3 +274,19 @@ def _end(arrivals: Iterable[Arrival], join: Join) -> tuple[JoinState, int]:
         state, one = advance(joins.settled(state), join, name, event(ident), now)
         count += one is not None
     return state, count
+
+
+@pytest.mark.parametrize(
+    "path", ["subject", "myext", "event.subject", "data.vehicle", "data['a b'].c", "event.data.tags[0]", 'data["x"]']
+)
+def test_a_path_is_also_a_condition(path: str) -> None:
+    compile_path(path)
+    filters.compile(None, f"event.{path.removeprefix('event.')} != null")
+
+
+@pytest.mark.parametrize(
+    "path", ["", "Subject", "subject.x", "data.", "data[x]", "data.a-b", "data..a", "a b", "data['']", "x" * 300]
+)
+def test_what_is_no_path_is_refused(path: str) -> None:
+    with pytest.raises(InvalidInput, match=r"E12[56]"):
+        compile_path(path)
