@@ -35,13 +35,10 @@ MAX_PAYLOAD = 4 << 20
 MAX_STORE = 1 << 40
 """JetStream reserves every stream's byte limit against this when the stream is made, so it must not be the free disk:
 the limits per topic do the bounding."""
-MQTT_ACK_WAIT = "500ms"
-"""What a session has not acknowledged comes again after this, also on a connection that never broke. It has to have
-passed before a killed client is back: only then does nats-server send the old messages before the new ones."""
-MQTT_WINDOW = 256
-"""Messages that a subscription may have unacknowledged: what at most comes again each MQTT_ACK_WAIT while the bus is
-slow. A session may have 65,535 in all, and the server refuses the subscription that would go over."""
 GUEST = "guest"
+DEVICES = "devices"
+"""User of the devices' account for the platform itself, which reads their messages from the streams of the MQTT side;
+its password is the platform's."""
 
 
 class BrokerBinary(BusError):
@@ -124,8 +121,6 @@ jetstream {{
 mqtt {{
   listen: {json.dumps(settings.mqtt)}
   no_auth_user: {GUEST}
-  ack_wait: "{MQTT_ACK_WAIT}"
-  max_ack_pending: {MQTT_WINDOW}
 }}
 accounts {{
   PLATFORM {{
@@ -137,10 +132,16 @@ accounts {{
   }}
   DEVICES {{
     jetstream: enabled
-    users: [{{
-      user: {GUEST}, password: "", allowed_connection_types: ["MQTT"]
-      permissions: {{publish: {{deny: ["$JS.>", "$KV.>", "$MQTT.>", "$SYS.>"]}}}}
-    }}]
+    users: [
+      {{
+        user: {DEVICES}, password: {json.dumps(settings.password)}
+        allowed_connection_types: ["STANDARD"]
+      }}
+      {{
+        user: {GUEST}, password: "", allowed_connection_types: ["MQTT"]
+        permissions: {{publish: {{deny: ["$JS.>", "$KV.>", "$MQTT.>", "$SYS.>"]}}}}
+      }}
+    ]
   }}
 }}
 """

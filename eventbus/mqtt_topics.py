@@ -26,3 +26,23 @@ def matches(filter_: str, topic: str) -> bool:
         wanted.pop()
         levels = levels[: len(wanted)]
     return len(wanted) == len(levels) and all(want in {"+", level} for want, level in zip(wanted, levels, strict=True))
+
+
+def to_nats(topic: str) -> str:
+    """The subject under which nats-server keeps a topic: a dot between levels, ``/`` for an empty one, ``//`` for a dot
+    (https://docs.nats.io/running-a-nats-service/configuration/mqtt#mqtt-topics-and-nats-subjects)."""
+    return ".".join(level.replace(".", "//") or "/" for level in topic.split("/"))
+
+
+def from_nats(subject: str) -> str:
+    return "/".join("" if level == "/" else level.replace("//", ".") for level in subject.split("."))
+
+
+def nats_filters(filter_: str) -> tuple[str, ...]:
+    """Subjects that hold all topics of a filter: ``a/#`` is ``a`` too."""
+    levels = filter_.split("/")
+    rest = levels.pop() if levels[-1] == "#" else ""
+    subject = ".".join("*" if level == "+" else to_nats(level) for level in levels)
+    if not rest:
+        return (subject,)
+    return (subject, f"{subject}.>") if levels else (">",)

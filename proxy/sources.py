@@ -17,6 +17,8 @@ from api.meta import Key
 from api.model import Option, Source
 from api.platform import Platform
 from eventbus.bus import EventBus
+from eventbus.connect import STORE
+from eventbus.embedded import DEVICES
 from eventbus.errors import BusError, Unreachable
 from eventbus.state import StateStore
 from proxy import bridges
@@ -41,9 +43,11 @@ def embedded(source: Source, platform: Platform | None) -> Source:
         return bridges.named(source, platform)
     if source.kind not in {"mqtt", "nats"} or source.options.get("url") or platform is None:
         return source
-    here: dict[str, Option] = {"url": f"mqtt://{platform.mqtt}"}
-    if source.kind == "nats":
-        here = {"url": f"nats://{platform.nats}", "user": platform.nats_user, "password": platform.nats_password}
+    url, password = f"nats://{platform.nats}", platform.nats_password
+    here: dict[str, Option] = {"url": url, "user": platform.nats_user, "password": password}
+    if source.kind == "mqtt":
+        here = {STORE + name: value for name, value in {**here, "user": DEVICES}.items()}
+        here["url"] = f"mqtt://{platform.mqtt}"
     return msgspec.structs.replace(source, options={**source.options, **here})
 
 

@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -14,9 +15,19 @@ from paho.mqtt.properties import Properties
 
 from api.meta import Key
 from api.model import Source
+from eventbus import embedded
+from tests.brokers import Nats
 from triggers.sources import EventSource, mqtt
 
 numbers = itertools.count()
+
+
+def start_impatient(directory: Path) -> Nats:
+    """A nats-server whose MQTT side sends again soon what was not acknowledged."""
+    nats = Nats(directory, "os")
+    impatient = f"no_auth_user: {embedded.GUEST}\n  ack_wait: 500ms\n  max_ack_pending: 256\n"
+    nats.start(embedded.config(nats.settings).replace(f"no_auth_user: {embedded.GUEST}\n", impatient))
+    return nats
 
 
 class Publisher:

@@ -13,8 +13,8 @@ from api.platform import spare
 from eventbus import embedded
 from eventbus.errors import BusFull, TooLarge
 from eventbus.mqtt_message import Message
-from tests.brokers import Nats, start_nats
-from tests.sources.mqtt_world import Bus, Publisher, make, numbers, run, running
+from tests.brokers import Nats
+from tests.sources.mqtt_world import Bus, Publisher, make, numbers, run, running, start_impatient
 from triggers.sources import mqtt
 from triggers.sources.source import BadSource, SourceError
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.broker
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nats]:
-    nats = start_nats(tmp_path_factory.mktemp("mqtt"), "os")
+    nats = start_impatient(tmp_path_factory.mktemp("mqtt"))
     yield nats
     nats.stop()
 

@@ -7,6 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import TypeAlias
 
 import msgspec
 
@@ -14,6 +15,8 @@ from api.meta import Key
 from eventbus.cloudevents import Malformed, Spoofed
 from eventbus.errors import BusError, TooLarge
 from triggers.sources.source import Publish
+
+Done: TypeAlias = Callable[[], None]
 
 RETRY_FIRST, RETRY_CAP = 0.1, 5.0
 SATURATED_AFTER = 5.0
@@ -33,7 +36,7 @@ class Converted(msgspec.Struct, frozen=True):
 class _Waiting:
     __slots__ = ("at", "done", "event")
 
-    def __init__(self, event: Converted, done: Callable[[], None]) -> None:
+    def __init__(self, event: Converted, done: Done) -> None:
         self.event, self.done = event, done
         self.at = time.monotonic()
 
@@ -51,7 +54,7 @@ class Lanes:
         self.refusal = ""
         """Why the last event that was refused for good was."""
 
-    def put(self, lane: str, event: Converted, done: Callable[[], None]) -> None:
+    def put(self, lane: str, event: Converted, done: Done) -> None:
         waiting = _Waiting(event, done)
         self.held += 1
         if lane in self._lanes:

@@ -9,10 +9,9 @@ the bus is bounded.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeAlias
 
 from api import topics
 from api.frames import SourceReading
@@ -20,13 +19,11 @@ from api.model import Source
 from eventbus.errors import BusError
 from eventbus.nats import Message
 from eventbus.subjects import token
-from triggers.sources.lanes import Lanes
+from triggers.sources.lanes import Done, Lanes
 from triggers.sources.nats_events import convert, unfit
 from triggers.sources.nats_feed import Feed
 from triggers.sources.nats_stream import Place, Stored
 from triggers.sources.source import BadSource, Publish, SourceError, uri
-
-Done: TypeAlias = Callable[[], None]
 
 MAX_HELD = 4096
 """Messages of a plain subject held at most; beyond it they are dropped and counted."""

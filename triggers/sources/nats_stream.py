@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from eventbus.errors import Fenced
+from eventbus.errors import BusError, Fenced
 from eventbus.jetstream import NANOSECONDS, ApiError, JetStream
 from eventbus.nats import Listening, Message, status
 
@@ -217,6 +217,8 @@ class Reader:
                 if self._armed and time.monotonic() - self._heard > SILENCE:
                     return
         finally:
+            with suppress(BusError):
+                await self._send_acks()
             await listening.stop()
 
     async def _send_acks(self) -> None:

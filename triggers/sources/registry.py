@@ -12,11 +12,11 @@ from triggers.sources.source import BadSource, Cells, EventSource
 SOURCES = {
     "cron": ("triggers.sources.cron", "CronSource"),
     "kafka": ("triggers.sources.kafka", "KafkaSource"),
-    "mqtt": ("triggers.sources.mqtt", "MqttSource"),
+    "mqtt": ("triggers.sources.mqtt_kinds", "mqtt_source"),
     "nats": ("triggers.sources.nats", "NatsSource"),
     "redis": ("triggers.sources.redis", "RedisSource"),
 }
-"""Kind -> module and class; kafka is read but not built yet, http is served by the gateway."""
+"""Kind -> module and class; http is served by the gateway."""
 REMEMBERING = frozenset({"cron"})
 """Kinds that take *cells* too."""
 

@@ -1,0 +1,185 @@
+"""MQTT in from the embedded broker: read from its own stream, not through a session.
+
+nats-server keeps messages of QoS 1 and 2 in a stream as long as a consumer waits for them. A session of its MQTT side
+would get them again after ``ack_wait`` whether or not we still hold them, and one message could become two events; a
+consumer of ours is acknowledged after the bus, goes on in order after a crash, and gives each message an identity by
+which the bus absorbs what comes again. Messages of QoS 0 are in no stream: they are heard while connected.
+
+Names of streams, subjects and headers: nats-server's server/mqtt.go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
+
+from api.frames import SourceReading
+from api.model import Source
+from eventbus.errors import BusError
+from eventbus.jetstream import NO_STREAM, ApiError, JetStream
+from eventbus.mqtt_address import BadAddress, client_id, read_address
+from eventbus.mqtt_link import Link
+from eventbus.mqtt_topics import from_nats, matches, nats_filters
+from eventbus.mqtt_wire import SESSION_EXPIRY, THREE, Wire
+from eventbus.nats import Message
+from eventbus.subjects import token
+from triggers.sources.lanes import Done, Lanes
+from triggers.sources.mqtt_events import Properties, convert, unfit
+from triggers.sources.nats_feed import Feed
+from triggers.sources.nats_stream import Place, Stored
+from triggers.sources.source import BadSource, Publish, SourceError, uri
+
+STREAM, STORED = "$MQTT_msgs", "$MQTT.msgs."
+RETAINED_STREAM, RETAINED = "$MQTT_rmsgs", "$MQTT.rmsgs."
+QOS = "Nmqtt-Pub"
+"""Header with the QoS with which a message was published."""
+MAX_HELD = 4096
+"""Messages held at most; beyond it those of QoS 0 are dropped and counted."""
+ACKNOWLEDGED_WITHIN = 9.0
+STORE = "store."
+"""Options that begin so say how to reach the broker as a NATS server."""
+
+
+class StoredMqttSource:
+    """Options: topic, retain, consumerID, url (of the MQTT listener), store.url, store.user, store.password."""
+
+    def __init__(self, source: Source, options: Mapping[str, str]) -> None:
+        self._key = source.key
+        self._uri = uri(source, "mqtt")
+        self._topic = options.get("topic", "")
+        if not self._topic:
+            raise BadSource(f"event source {source.key} needs a topic")
+        try:
+            self._address = read_address(options)
+        except BadAddress as error:
+            raise BadSource(f"event source {source.key}: {error}", hint=error.hint) from error
+        self._session = options.get("consumerID") or client_id(source.key)
+        self._link = Link(self._address, f"evoke-{uuid.uuid4().hex[:16]}", clean=True, version=THREE)
+        filters = nats_filters(self._topic)
+        store = {name.removeprefix(STORE): value for name, value in options.items() if name.startswith(STORE)}
+        self._feed = Feed(
+            lambda: store,
+            f"evoke {source.key}",
+            place=Place(
+                stream=STREAM,
+                filters=tuple(STORED + one for one in filters),
+                name=token(f"evoke-{self._session}"),
+                forget_after=float(SESSION_EXPIRY),
+                first=options.get("retain", "").lower() != "false",
+            ),
+            arrived=self._arrived,
+            subjects=filters,
+            passed=self._passed,
+            prepare=self._prepare,
+            first=self._retained,
+        )
+        self._filters = filters
+        self._prepared = False
+        self._lanes: Lanes | None = None
+        self._boot, self._received, self._dropped = uuid.uuid4().hex[:12], 0, 0
+
+    async def run(self, publish: Publish) -> None:
+        self._lanes = Lanes(self._key, publish)
+        linked = asyncio.get_running_loop().create_task(self._link.run())
+        try:
+            await self._feed.run()
+        finally:
+            linked.cancel()
+            await asyncio.gather(linked, return_exceptions=True)
+            await self._lanes.stop()
+
+    async def _prepare(self, _js: JetStream) -> None:
+        """Be an MQTT client for a moment: with the first one the streams come, and the session that an earlier release
+        had, for which the broker would keep everything, ends."""
+        if self._prepared:
+            return
+        wire = Wire(
+            self._address, self._session, version=THREE, clean=True, on_up=lambda _: None, on_message=lambda _: None
+        )
+        try:
+            await wire.connect()
+        finally:
+            wire.close()
+        self._prepared = True
+
+    async def _retained(self, js: JetStream) -> None:
+        """What was retained when the source was made, once; returns when the bus has it."""
+        waiting: list[asyncio.Event] = []
+        for filter_ in self._filters:
+            try:
+                found = (await js.stream_info(RETAINED_STREAM, RETAINED + filter_)).state.subjects
+            except ApiError as error:
+                if error.number != NO_STREAM:
+                    raise
+                continue
+            for subject in sorted(found):
+                kept = await js.last(RETAINED_STREAM, subject)
+                if kept is not None and kept.data:
+                    waiting.append(taken := asyncio.Event())
+                    topic = from_nats(subject.removeprefix(RETAINED))
+                    self._put(topic, kept.data, f"retained-{kept.seq}", datetime.now(UTC), taken.set, retained=True)
+        for taken in waiting:
+            await taken.wait()
+
+    def _arrived(self, stored: Stored) -> None:
+        """QoS 1 and 2, from the stream."""
+        at = datetime.fromtimestamp(stored.nanoseconds / 1e9, UTC)
+        topic = from_nats(stored.subject.removeprefix(STORED))
+        self._put(topic, stored.data, stored.id, at, partial(self._feed.acknowledge, stored))
+
+    def _passed(self, message: Message) -> None:
+        """QoS 0; the others go by here too, on their way into the stream."""
+        if (message.headers or {}).get(QOS) != "0":
+            return
+        if self._lanes is not None and self._lanes.held >= MAX_HELD:
+            self._dropped += 1
+            return
+        id_ = f"{self._boot}-{self._received}"
+        self._put(from_nats(message.subject), message.data, id_, datetime.now(UTC), lambda: None)
+
+    def _put(self, topic: str, data: bytes, id_: str, at: datetime, done: Done, *, retained: bool = False) -> None:
+        lanes = self._lanes
+        assert lanes is not None
+        why = unfit(topic)
+        if why or not matches(self._topic, topic):
+            if why:
+                lanes.refuse(why)
+            done()
+            return
+        self._received += 1
+        event = convert(topic, data, Properties(retained=retained), source=self._uri, id=id_, now=at)
+        lanes.put(topic, event, done)
+
+    def state(self) -> SourceReading:
+        lanes, trouble = self._lanes, self._feed.trouble
+        reason, message = (trouble.reason, str(trouble)) if trouble else ("", "")
+        if not reason and lanes is not None and lanes.saturated:
+            reason, message = "SourceSaturated", lanes.trouble or f"{lanes.held} messages wait for the bus"
+        return SourceReading(
+            source=self._key,
+            connected=self._feed.connected,
+            received=self._received,
+            published=lanes.published if lanes else 0,
+            reason=reason,
+            message=message or self._remarks(),
+        )
+
+    def _remarks(self) -> str:
+        remarks = (
+            [f"{self._dropped} messages of QoS 0 were dropped because the bus was slower"] if self._dropped else []
+        )
+        if self._lanes is not None and self._lanes.refused:
+            remarks.append(f"{self._lanes.refused} messages were refused; the last: {self._lanes.refusal}")
+        return "; ".join(remarks)
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        """Publish with QoS 1, as a device does; returns at the PUBACK."""
+        if not topic or "+" in topic or "#" in topic:
+            raise SourceError(f"{topic!r} is no topic to publish to", hint="name one without + and #")
+        try:
+            await self._link.publish(topic, payload, within=ACKNOWLEDGED_WITHIN)
+        except BusError as error:
+            raise SourceError(str(error), hint=error.hint) from error
