@@ -161,8 +161,9 @@ _BUS: Mapping[str, Support] = {
 
 _SOURCE: Mapping[str, Support] = {
     "eventBus": BOTH,
-    "kafka": later("Kafka sources come with a later release"),
+    "kafka": BOTH,
     "kafka.*.scaleOption": _SHARED,
+    "kafka.*.scaleOption.consumerGroup": BOTH,
     "redis": BOTH,
     "redis.*.redisMaxRetries": refused("a source tries again for ever, and its condition says why"),
     "redis.*.writeTimeout": _ONE_CONNECTION,

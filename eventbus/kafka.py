@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from aiokafka import errors
 from aiokafka.client import AIOKafkaClient, CoordinationType
-from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.conn import AIOKafkaConnection, collect_hosts
 from aiokafka.structs import TopicPartition
 
 from eventbus import kafka_wire as wire
@@ -31,6 +31,8 @@ TIMEOUT = 6.0
 """Seconds for an answer: longer than a first member of a group waits for others (3 s by default)."""
 MOVING = 3.0
 """Seconds for which a partition whose leader is moving is asked again."""
+CLOSING = 1.0
+"""Seconds for the end of connections when all is left."""
 WATCH = 1.0
 """Seconds between two looks at a cluster that is not needed otherwise."""
 METADATA_AGE = 3_000
@@ -102,6 +104,7 @@ class Cluster:
         self._client: Any = None
         self._watching: asyncio.Task[None] | None = None
         self._coordinators: dict[str, int] = {}
+        self._closing: set[asyncio.Future[None]] = set()
         self.connected = False
         self.trouble = "not connected yet"
         """Why it is not connected."""
@@ -126,13 +129,15 @@ class Cluster:
         """Open a connection and close it: the client itself does not tell why it has none."""
         first: BusError | None = None
         for host, port, _ in collect_hosts(self.brokers, randomize=False):
+            connection = AIOKafkaConnection(host, port, **arguments)
             try:
-                connection = await create_conn(host, port, **arguments)
+                await connection.connect()
             except (errors.KafkaError, OSError, TimeoutError, AssertionError, ValueError) as error:
                 first = first or _translated(error, f"{host}:{port}")
             else:
-                connection.close()
                 return
+            finally:
+                self._end(connection)  # one that failed half way still has its socket
         if isinstance(first, AuthFailed):
             raise first
         found = await diagnose("kafka", self._settings.diagnosed())
@@ -257,7 +262,13 @@ class Cluster:
         if self._client is not None:
             connections = self._client._conns  # it closes all or none
             for where in [where for where in connections if where[1] == lane]:
-                connections.pop(where).close()
+                self._end(connections.pop(where))
+
+    def _end(self, connection: AIOKafkaConnection) -> None:
+        """Close it; TLS says goodbye before its socket ends, and _leave() waits for that."""
+        self._closing = {one for one in self._closing if not one.done()}
+        if (closed := connection.close()) is not None:
+            self._closing.add(closed)
 
     async def _leave(self) -> None:
         watching, self._watching = self._watching, None
@@ -268,6 +279,9 @@ class Cluster:
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+        if closing := {one for one in self._closing if not one.done()}:
+            await asyncio.wait(closing, timeout=CLOSING)
+        self._closing.clear()
 
     async def close(self) -> None:
         self.connected = False

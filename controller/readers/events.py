@@ -7,18 +7,14 @@ import msgspec
 from api import schedules, support
 from api.actions import Resource
 from api.consistency.events import SOURCE_KINDS
-from api.errors import Problem
 from api.kinds.buses import EventBusSpec
-from api.kinds.sources import CronSource, EventSourceSpec
+from api.kinds.sources import CronSource, EventSourceSpec, KafkaSource
 from api.meta import Key
 from api.model import Bus, Option, Source, Subscription
 from controller.readers import names, sinks, streaming
 from controller.readers.model import Scope, SourceModel, apart
 from controller.readers.options import read_options
 from controller.readers.sinks import Receiver
-
-NOT_HELD = frozenset({"kafka"})
-"""Kinds of source that this release reads and does not run (api.support)."""
 
 
 def read_bus(resource: Resource) -> Bus:
@@ -43,10 +39,6 @@ def read_source(resource: Resource, scope: Scope) -> SourceModel:
     sources, subscriptions, functions = [], [], {}
     for kind in SOURCE_KINDS:
         for event, settings in sorted(getattr(spec, kind).items()):
-            if kind in NOT_HELD:
-                why = support.support("EventSource", kind)
-                problems.append(Problem(code="NotYet", path=f"spec.{kind}.{event}", message=why.why if why else ""))
-                continue
             source = Source(
                 key=Key(resource.key.namespace, f"{resource.key.name}.{event}"),
                 kind=kind,  # type: ignore[arg-type] # SOURCE_KINDS are the literals of Source.kind
@@ -75,6 +67,8 @@ def _options(kind: str, settings: msgspec.Struct) -> dict[str, Option]:
     if isinstance(settings, CronSource):
         zone, schedule = schedules.split(settings.schedule)
         return {**options, "schedule": schedule, **({"timeZone": zone} if zone else {})}
+    if isinstance(settings, KafkaSource) and settings.scale_option and settings.scale_option.consumer_group:
+        return {**options, "consumerGroup": settings.scale_option.consumer_group}
     return {"qos": "1", **options} if kind == "mqtt" else options
 
 

@@ -117,24 +117,10 @@ def test_schedules(schedule: str, options: dict[str, str]) -> None:
     assert found.options == options
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "kafka: {e: {brokers: 'k:9092', topic: t}}",
-    ],
-)
-def test_sources_that_do_not_run_say_so(text: str) -> None:
-    model = source(text)
+def test_a_kafka_group_stands_where_upstream_has_it() -> None:
+    (found,) = source("kafka: {e: {brokers: 'k:9092', topic: t, scaleOption: {consumerGroup: mine}}}").sources
 
-    assert {accepted_reason(problem) for problem in model.problems} == {"NotYet"}
-    assert model.subscriptions == ()
-
-
-def test_what_runs_goes_on_beside_what_does_not() -> None:
-    model = source("mqtt: {m: {topic: t}}\nkafka: {k: {brokers: 'k:9092', topic: t}}\n" + SINK)
-
-    assert [one.key.name for one in model.sources] == ["plant.m"]
-    assert [one.key.name for one in model.subscriptions] == ["source.plant.m.hello"]
+    assert found.options == {"brokers": "k:9092", "consumerGroup": "mine", "topic": "t"}
 
 
 def test_a_subscriber_gets_a_subscription_per_input_it_asks_for() -> None:

@@ -39,7 +39,8 @@ class Outlet:
     def __init__(self, source: Key, uri: str, publish: Publish) -> None:
         self._source, self._uri, self._publish = source, uri, publish
         self.received = self.published = self.rejected = 0
-        self._waits_since = 0.0
+        self._waiting: dict[str, float] = {}
+        """Place -> since when (monotonic) what stands there is refused."""
         self._why = ""
 
     async def store(self, batch: Sequence[Brought]) -> None:
@@ -51,17 +52,19 @@ class Outlet:
         async with asyncio.TaskGroup() as tasks:
             for lane in lanes.values():
                 tasks.create_task(self._in_order(lane))
-        self._waits_since, self._why = 0.0, ""
 
     def trouble(self) -> tuple[str, str]:
         """A Connected reason and its message while the bus does not keep up; empty: it does."""
-        if self._waits_since and time.monotonic() - self._waits_since > SATURATED_AFTER:
+        if self._waiting and time.monotonic() - min(self._waiting.values()) > SATURATED_AFTER:
             return "SourceSaturated", self._why
         return "", f"{self.rejected} events were rejected by the bus" if self.rejected else ""
 
     async def _in_order(self, lane: Sequence[Brought]) -> None:
         for one in lane:
-            await self._until_stored(one)
+            try:
+                await self._until_stored(one)
+            finally:
+                self._waiting.pop(one.place, None)
 
     async def _until_stored(self, one: Brought) -> None:
         wait, first = RETRY_FIRST, one
@@ -75,7 +78,8 @@ class Outlet:
                 self.rejected += 1
                 one = self._instead(one, error)
             except BusError as error:
-                self._waits_since, self._why = self._waits_since or time.monotonic(), str(error)
+                self._waiting.setdefault(one.place, time.monotonic())
+                self._why = str(error)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, RETRY_CAP)
             else:

@@ -1,0 +1,49 @@
+"""Records of a foreign Kafka topic as what a source brings; pure. The mapping itself is eventbus/kafka_records.py.
+
+Every record moves on. A tombstone is an event of type ``io.evoke.kafka.tombstone`` without data. A record that
+announces a CloudEvent and holds none, and a batch that cannot be unpacked, are events of type
+``io.evoke.source.rejected``: the value as bytes, and ``evokeerror`` with the reason.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from eventbus import cloudevents
+from eventbus.cloudevents import Malformed, dedupe_id
+from eventbus.kafka_batches import Found
+from eventbus.kafka_records import Record, dedupe_of, key_text, to_event
+from triggers.sources.outlet import REJECTED_TYPE, Brought
+
+TOMBSTONE_TYPE = "io.evoke.kafka.tombstone"
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+def brought(found: Found, owner: str) -> Brought:
+    """The event of one record; *owner* names the event source in ``kafka://<owner>/<topic>``."""
+    record, flaw = found
+    if not flaw and record.value is not None:
+        try:
+            event = to_event(record, owner)
+        except Malformed as error:
+            flaw = error.message
+        else:
+            read = cloudevents.heading(event.payload)
+            dedupe = dedupe_of(record) or dedupe_id(read.source, read.id)
+            return Brought(event.payload, event.key, dedupe, record.place)
+    return _own(record, owner, flaw)
+
+
+def _own(record: Record, owner: str, flaw: str) -> Brought:
+    source, key = f"kafka://{owner}/{record.topic}", key_text(record.key)
+    extensions = {"evokeerror": flaw[:1000]} if flaw else {}
+    payload = cloudevents.encode(
+        id=record.place,
+        source=source,
+        type=REJECTED_TYPE if flaw else TOMBSTONE_TYPE,
+        body=record.value,
+        content_type="application/octet-stream" if record.value is not None else None,
+        time=_EPOCH + timedelta(seconds=record.timestamp) if record.timestamp > 0 else None,
+        extensions={**extensions, **({"partitionkey": key} if key else {})},
+    )
+    return Brought(payload, key, dedupe_id(source, record.place), record.place)

@@ -1,0 +1,191 @@
+"""One connection's turn at a foreign topic: a consumer group of our own, of which we are the only member.
+
+Whoever joins replaces the member before, at once, so a source that moved is never read twice for long. A partition's
+records go to the bus in order, and what is committed there is what the bus has acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from eventbus.bus import Incoming
+from eventbus.errors import AuthFailed, BusError, Fenced, SessionTaken, Unreachable
+from eventbus.kafka import Cluster
+from eventbus.kafka_batches import Found
+from eventbus.kafka_group import Committed, Group
+from eventbus.kafka_marks import Marks
+from eventbus.kafka_stream import Stream
+from eventbus.kafka_wire import DENIED, EARLIEST, LATEST, Fault, Place
+from triggers.sources.kafka_events import brought
+from triggers.sources.outlet import Brought, Outlet
+from triggers.sources.source import Missing
+
+log = logging.getLogger(__name__)
+
+WINDOW = 1024
+"""Records on their way to the bus."""
+BATCH = 256
+RENEW = 1.5
+"""Seconds between heartbeats."""
+COMMIT = 0.5
+"""Seconds between commits: what a kill makes us bring again, and the bus absorbs."""
+NOBODY = Marks(0)
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What is read, and as whom."""
+
+    topic: str
+    group: str
+    owner: str
+    """Name of the event source."""
+    from_oldest: bool
+    """Where a group that has read nothing begins."""
+
+
+class Reading:
+    """See the module; used once."""
+
+    def __init__(self, cluster: Cluster, wanted: Wanted, outlet: Outlet) -> None:
+        self._cluster, self._wanted, self._outlet = cluster, wanted, outlet
+        self._group = Group(cluster, wanted.group, self)
+        self._stream = Stream(cluster, self._admit, self._arrived, self._lost)
+        self._brought: dict[tuple[int, int], Brought] = {}
+        self._queues: dict[int, asyncio.Queue[Incoming]] = {}
+        self._floors: dict[int, int] = {}
+        self._committed: dict[int, int] = {}
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Read until cancelled; raises what ended it."""
+        try:
+            partitions = await self._cluster.partitions(self._wanted.topic)
+            if not partitions:
+                raise Missing(
+                    f"{self._cluster.brokers} has no topic {self._wanted.topic}", hint="or the user may not see it"
+                )
+            await self._group.join({self._wanted.topic: partitions})
+            for place, floor in (await self._start(partitions)).items():
+                self._read(place, floor)
+            self._stream.start()
+            self._stream.request(WINDOW)
+            self._spawn(self._keep())
+            await self._ended
+        except Fault as error:
+            raise _named(error) from error
+        except Fenced as error:
+            raise SessionTaken(f"another member joined group {self._wanted.group}") from error
+        finally:
+            await self._stop()
+
+    async def _start(self, partitions: Sequence[int]) -> dict[Place, int]:
+        """Where each partition goes on, committed before anything is read: a group that begins at new records does
+        so once."""
+        places = [(self._wanted.topic, partition) for partition in partitions]
+        known = await self._group.committed()
+        first = await self._cluster.offsets(dict.fromkeys(places, EARLIEST))
+        last = await self._cluster.offsets(dict.fromkeys(places, LATEST))
+        oldest = self._wanted.from_oldest or any(place in known for place in places)
+        floors = {}
+        for place in places:
+            floor = known[place].floor if place in known else first[place] if oldest else last[place]
+            if floor > last[place]:  # the topic was deleted and made again
+                floor = first[place]
+            if floor < first[place]:
+                log.warning("%s-%s: records %s to %s are no longer stored", *place, floor, first[place] - 1)
+            floors[place] = max(floor, first[place])
+        await self._write(floors)
+        self._committed = {partition: floor for (_, partition), floor in floors.items()}
+        return floors
+
+    def _read(self, place: Place, floor: int) -> None:
+        partition = place[1]
+        self._floors[partition] = floor
+        self._queues[partition] = asyncio.Queue()
+        self._spawn(self._carry(partition))
+        self._stream.add(place, partition, floor)
+
+    def _admit(self, share: int, found: Found) -> Incoming:
+        one, seq = brought(found, self._wanted.owner), found.record.offset + 1
+        self._brought[share, seq] = one
+        return Incoming(share, seq, one.key, one.payload, found.record.timestamp)
+
+    def _arrived(self, events: Sequence[Incoming]) -> None:
+        for event in events:
+            self._queues[event.share].put_nowait(event)
+
+    async def _carry(self, partition: int) -> None:
+        """Bring what one partition has to the bus, in order, for ever."""
+        queue = self._queues[partition]
+        while True:
+            batch = [await queue.get()]
+            while len(batch) < BATCH and not queue.empty():
+                batch.append(queue.get_nowait())
+            await self._outlet.store([self._brought.pop((event.share, event.seq)) for event in batch])
+            self._floors[partition] = batch[-1].seq
+            self._stream.request(len(batch))
+
+    async def _keep(self) -> None:
+        """Commit what the bus has, keep the membership, take new partitions in; for ever."""
+        renew = time.monotonic() + RENEW
+        while True:
+            await asyncio.sleep(COMMIT)
+            await self._commit()
+            if time.monotonic() < renew:
+                continue
+            renew = time.monotonic() + RENEW
+            await self._group.heartbeat()
+            for partition in self._cluster.known(self._wanted.topic):
+                if partition not in self._floors:
+                    self._read((self._wanted.topic, partition), 0)
+
+    async def _commit(self) -> None:
+        changed = {p: floor for p, floor in self._floors.items() if floor != self._committed.get(p)}
+        if changed:
+            await self._write({(self._wanted.topic, partition): floor for partition, floor in changed.items()})
+            self._committed |= changed
+
+    async def _write(self, floors: Mapping[Place, int]) -> None:
+        await self._group.commit({place: Committed(floor, NOBODY) for place, floor in floors.items()})
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not self._ended.done():
+            self._ended.set_exception(error)
+
+    def _lost(self, reason: str) -> None:
+        if not self._ended.done():
+            self._ended.set_exception(Missing(reason))
+
+    async def _stop(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._ended.done() and not self._ended.cancelled():
+            self._ended.exception()
+        with contextlib.suppress(BusError, TimeoutError):  # the next one starts where the last commit was
+            async with asyncio.timeout(1.0):
+                await self._commit()
+        await self._stream.stop()
+        self._cluster.leave_lane(self)
+
+
+def _named(error: Fault) -> BusError:
+    """What Kafka refused, by a reason of its own."""
+    if error.number in DENIED:
+        return AuthFailed(error.message, hint="check the rights of the user on topic and group")
+    return Unreachable(error.message)
