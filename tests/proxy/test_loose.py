@@ -6,16 +6,22 @@ import asyncio
 import itertools
 import json
 from datetime import timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 import pytest
 
 from api.delivery import Backoff, DeliveryPolicy
+from api.model import Bus
 from eventbus.bus import Incoming
+from eventbus.connect import connect
 from proxy import intake, loose, settle
+from proxy.lanes import Entry
 from proxy.loose import AT_ONCE, LooseWindow
 from proxy.moved import mark, unmark
+from tests.brokers import start_nats
+from tests.kafka import start_kafka
 from tests.proxy.plant import Answer, Plant, Replica, event, subscription, until
 
 LOOSE = DeliveryPolicy(ordering="none", backoff=Backoff(initial=timedelta(minutes=5), cap=timedelta(minutes=5)))
@@ -109,11 +115,24 @@ def test_retries_that_are_far_away_stop_nobody() -> None:
     asyncio.run(scenario())
 
 
-def test_a_moved_event_keeps_its_attempts_its_time_and_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "kind", ["memory", pytest.param("nats", marks=pytest.mark.broker), pytest.param("kafka", marks=pytest.mark.broker)]
+)
+def test_a_moved_event_keeps_its_attempts_its_time_and_its_bytes(
+    kind: Literal["memory", "nats", "kafka"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(loose, "PINNED", 50)
     for module in (settle, intake):
         monkeypatch.setattr(module, "FAR", 0.3)
     times: list[float] = []
+    moves: list[int] = []
+    move = settle.Settler.move
+
+    def moving(settler: settle.Settler, window: LooseWindow, entry: Entry, until: float) -> None:
+        moves.append(entry.seq)
+        move(settler, window, entry, until)
+
+    monkeypatch.setattr(settle.Settler, "move", moving)
 
     async def handler(one: Answer) -> Answer:
         if one["data"]["n"]:
@@ -121,25 +140,30 @@ def test_a_moved_event_keeps_its_attempts_its_time_and_its_bytes(monkeypatch: py
         times.append(asyncio.get_running_loop().time())
         return {"status": "RETRY", "reason": "not yet"}
 
-    async def scenario() -> None:
+    async def scenario(options: dict[str, str]) -> None:
         backoff = Backoff(initial=timedelta(seconds=1.5), factor=1.0)
         policy = msgspec.structs.replace(LOOSE, max_attempts=3, backoff=backoff)
-        async with Plant(subscription(delivery=policy)) as plant:
+        bus = connect(Bus(key=subscription().bus, kind=kind, options=dict(options)), str)
+        async with Plant(subscription(delivery=policy), bus) as plant:
             replica = Replica(handler)
             await plant.scale(replica)
             await plant.publish(event(0))
             await until(lambda: plant.reading.parked == 1)
             await plant.publish(*(event(n) for n in range(1, 120)))
-            await until(lambda: plant.reading.floor >= 120)  # past the first one: it was moved
-            assert await plant.letters() == []
-
-            await plant.drained(10)
+            await plant.drained(20)
+            assert moves
             (letter,) = await plant.letters()
             assert (letter.reason, letter.attempts, letter.payload) == ("max-attempts", 3, event(0))
             assert [b - a >= 1.4 for a, b in itertools.pairwise(times)] == [True, True]
             assert replica.attempts["0"] == 3
+        await bus.close()
 
-    asyncio.run(scenario())
+    broker = start_nats(tmp_path) if kind == "nats" else start_kafka(tmp_path) if kind == "kafka" else None
+    try:
+        asyncio.run(scenario(broker.options if broker is not None else {}))
+    finally:
+        if broker is not None:
+            broker.stop()
 
 
 def test_what_is_no_event_is_a_dead_letter_without_a_try(monkeypatch: pytest.MonkeyPatch) -> None:
