@@ -191,6 +191,39 @@ async def take(receiver: JoinReceiver, payload: bytes) -> Outcome:
     return await receiver._take(entry, 1000.0)
 
 
+class Stateless(MemoryBus):
+    """As a bus of Kafka: events, and no cells."""
+
+    async def state(self, name: str, *, ttl: timedelta) -> Any:
+        return None
+
+
+def test_a_bus_without_state_borrows_that_of_the_default_one() -> None:
+    async def scenario() -> None:
+        key = Key("default", "kafka")
+        plain, default = (
+            Stateless(Bus(key=key, kind="memory"), str),
+            MemoryBus(Bus(key=BUS, kind="memory"), str),
+        )
+        buses: dict[Key, EventBus] = {key: plain, BUS: default}
+        await plain.connect()
+        await default.connect()
+        join = msgspec.structs.replace(JOIN, bus=key)
+        for name in "ab":
+            receiver = JoinReceiver(JoinSink(join=join.key, input=name), buses.__getitem__, lambda _: join)
+            assert await take(receiver, member(name, 1, 1)) == DONE
+        assert len(await joined(plain)) == 1
+
+        del buses[BUS]
+        buses[BUS] = Stateless(Bus(key=BUS, kind="memory"), str)
+        receiver = JoinReceiver(JoinSink(join=join.key, input="a"), buses.__getitem__, lambda _: join)
+        assert (await take(receiver, member("a", 2, 2))).error == (
+            "neither bus default/kafka nor the default one of its namespace keeps state"
+        )
+
+    asyncio.run(scenario())
+
+
 def test_an_undeclared_join_keeps_its_events() -> None:
     async def scenario() -> None:
         async with Plant(fed("a")) as plant:
