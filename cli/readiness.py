@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from cli import kinds, narrate, wording
 
@@ -85,10 +86,10 @@ def source_words(spec: Resource) -> str:
         entries = spec.get(kind)
         if isinstance(entries, Mapping):
             taken += [f"{kind} {listens_to(name, entry or {})}" for name, entry in entries.items()]
-    sink = (spec.get("sink") or {}).get("ref") or {}
-    if not sink.get("name"):
+    receivers = list(receiver_words(spec))
+    if not receivers:
         return f"{', '.join(taken)} -> {bus}"
-    return f"{', '.join(taken)} -> {str(sink.get('kind', 'function')).lower()}/{sink['name']}, through {bus}"
+    return f"{', '.join(taken)} -> {', '.join(receivers)}, through {bus}"
 
 
 def listens_to(name: str, entry: Resource) -> str:
@@ -96,7 +97,18 @@ def listens_to(name: str, entry: Resource) -> str:
 
 
 def trigger_words(spec: Resource) -> str:
-    """``readings/sensors -> function/on-reading``"""
+    """``readings/sensors -> function/on-reading, topic/next``"""
     inputs = [f"{one.get('eventSource', '')}/{one.get('event', '')}" for one in (spec.get("inputs") or {}).values()]
-    sinks = [((one.get("sink") or {}).get("ref") or {}).get("name") for one in spec.get("subscribers") or ()]
-    return f"{', '.join(inputs)} -> {', '.join(f'function/{name}' for name in sinks if name)}"
+    receivers = [word for one in spec.get("subscribers") or () for word in receiver_words(one)]
+    return f"{', '.join(inputs)} -> {', '.join(dict.fromkeys(receivers))}"
+
+
+def receiver_words(subscriber: Resource) -> Iterator[str]:
+    """Who gets the events of a subscriber; of an address the host only, what follows may be a token."""
+    sink = subscriber.get("sink") or {}
+    if ref := sink.get("ref"):
+        yield f"{str(ref.get('kind', 'function')).lower()}/{ref.get('name', '')}"
+    if uri := sink.get("uri"):
+        yield urlsplit(uri).netloc
+    if topic := subscriber.get("topic"):
+        yield f"topic/{topic}"

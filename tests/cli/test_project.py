@@ -119,6 +119,12 @@ def test_each_kind_says_what_it_is() -> None:
         "function/on-reading     ready    revision 00002, 1 replica"
     )
     assert readiness.line(broken) == "function/zoo            problem  HandlerError"
+    trigger = fake.resource("Trigger", "hot")
+    trigger["spec"] = {
+        "inputs": {"a": {"eventSource": "plant", "event": "readings"}},
+        "subscribers": [{"sink": sink, "topic": "next"}, {"sink": {"uri": "http://h:80/x?token=t"}}, {"sink": sink}],
+    }
+    assert readiness.line(trigger).endswith("plant/readings -> function/on-reading, topic/next, h:80")
 
 
 def test_a_start_passes_through_reasons_that_are_no_end() -> None:
