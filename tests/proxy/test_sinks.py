@@ -14,13 +14,15 @@ import pytest
 
 from api.delivery import Backoff, DeliveryPolicy
 from api.frames import Want
+from api.meta import Key
 from api.model import Subscription, TopicSink, UriSink
 from proxy.main import _denied
 from proxy.outcomes import DONE, Outcome
+from proxy.owner import Owner
 from proxy.receiver import CREDIT
 from proxy.settings import ProxySettings
 from proxy.sink_uri import outcome
-from tests.proxy.plant import FAST, Plant, event, subscription, until
+from tests.proxy.plant import FAST, Plant, Replica, event, subscription, until
 from tests.proxy.web import Answer, Web
 
 PATIENT = msgspec.structs.replace(FAST, max_attempts=1000)
@@ -191,6 +193,34 @@ def test_an_answer_that_does_not_come_costs_an_attempt() -> None:
             await plant.drained()
 
             assert plant.notices("attempt-failed") == ["attempt 1 of 10 failed: no answer within 0.1 s; again in 0.0 s"]
+        await web.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_receiver_that_hangs_delays_no_other_trigger() -> None:
+    async def scenario() -> None:
+        gate = asyncio.Event()
+
+        async def hang(_one: dict[str, Any]) -> Answer:
+            await gate.wait()
+            return 200, {}, ""
+
+        web = await Web(hang).start()
+        async with Plant(subscription()) as plant:
+            slow = to(UriSink(url=web.url), key=Key("default", "slow"), group="slow")
+            other = Owner(slow, lambda: plant.bus, plant.wiring, "proxy-0")  # same turns, pulls and loop
+            other.start()
+            await plant.scale(Replica())
+            await plant.publish(*(event(n, key=f"k{n}") for n in range(500)))
+            await plant.drained()
+            assert (plant.reading.done, web.running, web.events) == (500, CREDIT, [])
+            (reading,) = other.readings()
+            assert (reading.in_flight, reading.lag) == (CREDIT, 500)
+
+            gate.set()
+            await until(lambda: other.readings()[0].done == 500, 10)
+            await other.stop()
         await web.stop()
 
     asyncio.run(scenario())
