@@ -109,8 +109,9 @@ def number(value: Any) -> str:
 def about(resource: Facts, facts: Facts, now: datetime) -> list[str]:
     meta = resource["metadata"]
     cold = facts.get("cold_start_ms")
+    addresses = [one.get("value") for one in facts.get("addresses") or ()]
     known = {
-        "url": facts.get("url"),
+        "url": facts.get("url") or ", ".join(filter(None, addresses)),
         "cold start": f"{cold:.0f} ms" if cold else None,
         "labels": output.labels(meta.get("labels") or {}),
         "created": f"{wording.age(meta.get('creationTimestamp'), now)} ago, generation {meta.get('generation')}",

@@ -11,9 +11,10 @@ from api.actions import Observed, Resource, RevisionState, Status
 from api.conditions import Condition, false, true, unknown
 from api.errors import Problem
 from api.meta import Key, RevisionKey
-from api.model import Backend, Image, Replica
+from api.model import Backend, Image, Replica, Source
 from api.scaling import Authority, ScalePolicy
 from controller.readers.model import accepted_reason
+from triggers.sources.webhook import default_path
 
 
 def status(resource: Resource, conditions: Iterable[Condition], **fields: Any) -> Status:
@@ -166,6 +167,13 @@ def addresses(function: Key, hosts: Iterable[str], observed: Observed) -> list[d
     """Where the function is reached: the gateway's path, and its hosts."""
     internal = {"type": "Internal", "value": f"{observed.url}/function/{function.namespace}/{function.name}"}
     return [internal, *({"type": "External", "value": f"http://{host}/"} for host in sorted(hosts))]
+
+
+def webhooks(sources: Iterable[Source], observed: Observed) -> list[dict[str, str]]:
+    """Where the events of kind http of an EventSource are delivered to."""
+    served = (one for one in sources if one.kind == "http")
+    paths = (str(one.options.get("path") or default_path(one)) for one in served)
+    return [{"type": "Internal", "value": f"{observed.url}{path}"} for path in paths]
 
 
 def image(known: Sequence[RevisionState]) -> dict[str, str]:

@@ -124,7 +124,8 @@ def _source(resource: Resource, facts: Facts) -> Status:
         conditions.append(status.connected([one.key for one in model.sources], observed.sources, missing))
     if model.subscriptions:
         conditions.append(_subscribed(model, facts))
-    return status.status(resource, conditions)
+    fields = {"addresses": found} if (found := status.webhooks(model.sources, observed)) else {}
+    return status.status(resource, conditions, **fields)
 
 
 def _trigger(resource: Resource, facts: Facts) -> Status:
