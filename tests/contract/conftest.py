@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import pytest
 
+from eventbus.connect import STORE
 from tests.brokers import Nats, start_nats
 from tests.contract.harness import Broker
 from tests.kafka import Kafka, start_kafka
+from tests.mosquitto import start_mosquitto
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +28,20 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     cluster.stop()
 
 
-SERVERS = {"nats": "server", "kafka": "kafka"}
+class Fronted(NamedTuple):
+    """An MQTT broker over a store."""
+
+    options: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def mosquitto(tmp_path_factory: pytest.TempPathFactory, server: Nats) -> Iterator[Fronted]:
+    broker = start_mosquitto(tmp_path_factory.mktemp("mosquitto"))
+    yield Fronted({"url": broker.url, **{STORE + name: value for name, value in server.options.items()}})
+    broker.stop()
+
+
+SERVERS = {"nats": "server", "kafka": "kafka", "mqtt": "mosquitto"}
 """Kind -> the fixture of its broker."""
 KINDS = ["memory", *(pytest.param(kind, marks=pytest.mark.broker) for kind in SERVERS)]
 

@@ -16,6 +16,7 @@ from eventbus import cloudevents, kafka_wire
 from eventbus.bus import DeadLetter, EventBus, Incoming, Intake
 from eventbus.connect import connect
 from eventbus.errors import BusFull, LagUnknown, Unreachable
+from tests.contract.bridged import Bridges, bridged, own_options
 
 TIMEOUT = 10.0
 namespaces = (f"ns{number}" for number in itertools.count())
@@ -37,17 +38,21 @@ class Broker:
         self.options = dict(options)
         self._memory: EventBus | None = None
         self._open: list[EventBus] = []
+        self._bridges: Bridges | None = None
 
     async def connect(self) -> EventBus:
         if self.kind == "memory" and self._memory is not None:
             return self._memory
-        bus = connect(Bus(key=self.key, kind=self.kind, options=dict(self.options)), plain)  # type: ignore[arg-type]  # literal from the fixture's parameter
+        bus = connect(Bus(key=self.key, kind=self.kind, options=own_options(self.kind, self.options)), plain)  # type: ignore[arg-type]  # literal from the fixture's parameter
         await bus.connect()
         if self.kind == "kafka" and not self._open:
             await empty(bus)
         self._open.append(bus)
         if self.kind == "memory":
             self._memory = bus
+        if self.kind == "mqtt":
+            self._bridges = self._bridges or Bridges(self.key, self.options)
+            return bridged(bus, self._bridges)
         return bus
 
     def subscription(self, subject: str = "topic", group: str = "g", **fields: Any) -> Subscription:
@@ -61,6 +66,8 @@ class Broker:
                 async with asyncio.timeout(60):
                     await test(await self.connect())
             finally:
+                if self._bridges is not None:
+                    await self._bridges.stop()
                 for bus in self._open:
                     await bus.close()
 
