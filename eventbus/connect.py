@@ -9,6 +9,7 @@ from typing import cast
 import msgspec
 
 from api.model import Bus, Option
+from api.platform import Platform
 from eventbus.bus import EventBus
 from eventbus.errors import BusError
 
@@ -26,6 +27,22 @@ class NotYet(BusError):
     """This kind of bus is not built in this release."""
 
     reason = "NotYet"
+
+
+def embedded(bus: Bus, platform: Platform | None) -> Bus:
+    """*bus* with the embedded broker of this machine: as the nats bus that says no address, as the store of an mqtt
+    bus."""
+    if platform is None or bus.kind not in {"nats", "mqtt"} or (bus.kind == "nats" and bus.options.get("url")):
+        return bus
+    options: dict[str, Option] = {
+        "url": f"nats://{platform.nats}",
+        "user": platform.nats_user,
+        "password": platform.nats_password,
+        "durability": platform.durability,
+    }
+    if bus.kind == "mqtt":
+        options = {STORE + name: value for name, value in options.items()}
+    return msgspec.structs.replace(bus, options={**bus.options, **options})
 
 
 def connect(bus: Bus, resolve: Callable[[Option], str]) -> EventBus:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
@@ -12,7 +13,7 @@ from api.meta import Key
 from api.model import Bus, Option, Snapshot, digest
 from api.platform import Platform
 from eventbus.bus import EventBus
-from eventbus.connect import connect
+from eventbus.connect import connect, embedded
 from eventbus.errors import BusError, BusFull, TooLarge, Unreachable
 from eventbus.openings import Openings
 from gateway.errors import Rejected, later
@@ -41,13 +42,14 @@ class Buses:
         self._opening: dict[str, asyncio.Task[EventBus]] = {}
 
     async def get(self, declared: Bus) -> EventBus:
-        """The bus, connected; raises BusError or LookupError. Whoever asks meanwhile waits for the same connection."""
-        name = digest(declared)
+        """The bus, connected; raises BusError. Whoever asks meanwhile waits for the same connection."""
+        bus = self._resolved(declared)
+        name = digest(bus)
         if name in self._open:
             return self._open[name]
         task = self._opening.get(name)
         if task is None:
-            task = self._opening[name] = asyncio.get_running_loop().create_task(self._make(name, declared))
+            task = self._opening[name] = asyncio.get_running_loop().create_task(self._make(name, bus))
             task.add_done_callback(lambda done: (self._opening.pop(name, None), done.cancelled() or done.exception()))
         try:
             async with asyncio.timeout(PATIENCE):
@@ -57,11 +59,11 @@ class Buses:
 
     def found(self, declared: Bus) -> EventBus | None:
         """The bus if it was connected once."""
-        return self._open.get(digest(declared))
+        return self._open.get(digest(self._resolved(declared)))
 
     async def keep(self, declared: Iterable[Bus]) -> None:
-        """Close the connections to all but these."""
-        names = {digest(bus) for bus in declared}
+        """Close the connections to all but these; raises SecretMissing, and closes nothing then."""
+        names = {digest(self._resolved(bus)) for bus in declared}
         for name in self._open.keys() - names:
             await self._open.pop(name).close()
 
@@ -73,8 +75,8 @@ class Buses:
             await bus.close()
         self._open.clear()
 
-    async def _make(self, name: str, declared: Bus) -> EventBus:
-        made = self._connect(self._filled(declared), lambda option: self._resolve(declared.key.namespace, option))
+    async def _make(self, name: str, bus: Bus) -> EventBus:
+        made = self._connect(bus, str)
         try:
             await made.connect()
         except BaseException:
@@ -83,17 +85,16 @@ class Buses:
         self._open[name] = made
         return made
 
-    def _filled(self, bus: Bus) -> Bus:
-        """A nats bus without address is the embedded broker of this machine."""
-        if bus.kind != "nats" or bus.options.get("url") or self._platform is None:
-            return bus
-        here = self._platform
-        options: dict[str, Option] = {
-            "url": f"nats://{here.nats}",
-            "user": here.nats_user,
-            "password": here.nats_password,
-        }
-        return msgspec.structs.replace(bus, options={**bus.options, **options})
+    def _resolved(self, declared: Bus) -> Bus:
+        """With every option as its text, so that a rotated secret makes another bus of it."""
+        bus = embedded(declared, self._platform)
+        try:
+            texts: dict[str, Option] = {
+                name: self._resolve(bus.key.namespace, option) for name, option in bus.options.items()
+            }
+        except (LookupError, NotFound) as error:
+            raise SecretMissing(str(error)) from error
+        return msgspec.structs.replace(bus, options=texts)
 
 
 class Outbox:
@@ -106,10 +107,7 @@ class Outbox:
 
     async def bus(self, key: Key) -> EventBus:
         """The connected bus; raises BusError."""
-        try:
-            return await self._buses.get(self._declared(key))
-        except (LookupError, NotFound) as error:
-            raise SecretMissing(str(error)) from error
+        return await self._buses.get(self._declared(key))
 
     def trouble(self, key: Key) -> BusError | None:
         """Why events cannot be stored on a bus that was asked for before; None: nothing is known against it."""
@@ -124,12 +122,13 @@ class Outbox:
         await there.publish(subject, payload, key=key, dedupe=dedupe)
 
     async def tidy(self) -> None:
-        """Leave buses that are no longer declared."""
-        await self._buses.keep(
-            self._declared(key)
-            for snapshot in self._snapshots.values()
-            for key in {Key(snapshot.namespace, "default"), *(bus.key for bus in snapshot.buses)}
-        )
+        """Leave buses that are no longer declared, or not so."""
+        with contextlib.suppress(SecretMissing):
+            await self._buses.keep(
+                self._declared(key)
+                for snapshot in self._snapshots.values()
+                for key in {Key(snapshot.namespace, "default"), *(bus.key for bus in snapshot.buses)}
+            )
 
     def _declared(self, key: Key) -> Bus:
         """As the snapshot of its namespace says; every namespace has one named default on the platform's broker."""

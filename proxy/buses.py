@@ -9,15 +9,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import cast
 
-import msgspec
-
 from api.errors import EvokeError
 from api.frames import BusReading
 from api.meta import Key
-from api.model import Bus, Option, Snapshot, Subscription
-from api.platform import Platform
+from api.model import Bus, Snapshot, Subscription
 from eventbus.bus import EventBus
-from eventbus.connect import STORE
+from eventbus.connect import embedded
 from eventbus.diagnosis import diagnose
 from eventbus.errors import BusError, Unreachable
 from eventbus.openings import Gate, Openings
@@ -34,22 +31,6 @@ VAGUE = frozenset({"Unreachable", "BusUnreachable"})
 """Reasons that do not name a cause."""
 LEAVE_AFTER = 30.0
 """Seconds until a bus that is no longer declared is closed: longer than an owner waits for work in flight."""
-
-
-def embedded(bus: Bus, platform: Platform | None) -> Bus:
-    """*bus* with the embedded broker of this machine: as the nats bus that says no address, as the store of an mqtt
-    bus."""
-    if platform is None or bus.kind not in {"nats", "mqtt"} or (bus.kind == "nats" and bus.options.get("url")):
-        return bus
-    options: dict[str, Option] = {
-        "url": f"nats://{platform.nats}",
-        "user": platform.nats_user,
-        "password": platform.nats_password,
-        "durability": platform.durability,
-    }
-    if bus.kind == "mqtt":
-        options = {STORE + name: value for name, value in options.items()}
-    return msgspec.structs.replace(bus, options={**bus.options, **options})
 
 
 Look = Callable[[], Awaitable[BusError | None]]
