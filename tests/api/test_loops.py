@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.consistency.circles import circles, way
@@ -158,6 +158,7 @@ def test_a_loop_that_is_meant_is_taken() -> None:
 GRAPH = st.dictionaries(st.integers(0, 6), st.lists(st.integers(0, 6), max_size=3), max_size=7)
 
 
+@settings(deadline=None)
 @given(GRAPH)
 def test_circles_are_the_places_that_lead_back_to_themselves(edges: dict[int, list[int]]) -> None:
     back = {place for place in edges for to in edges[place] if way(edges, to, place)}

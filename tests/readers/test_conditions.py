@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.readers.conditions import NeedsCorrelation, split
@@ -76,6 +76,7 @@ TREE = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(TREE, INPUT, st.booleans(), st.booleans())
 def test_each_input_holds_what_the_whole_says_when_it_alone_came(tree: str, came: str, p: bool, q: bool) -> None:
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.errors import InvalidInput
@@ -78,6 +78,7 @@ TREE = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(TREE, st.sets(st.sampled_from(INPUTS)))
 def test_means_what_the_whole_says(tree: str, there: set[str]) -> None:
     try:

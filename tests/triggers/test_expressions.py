@@ -7,7 +7,7 @@ import operator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.errors import InvalidInput
@@ -199,6 +199,7 @@ TREE = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(TREE, NUMBER, NUMBER, NUMBER, st.sampled_from(["<", "<=", "==", "!=", ">", ">="]))
 def test_arithmetic_means_what_it_means_elsewhere(tree: str, a: int, b: int, c: int, sign: str) -> None:
     python = eval(tree.replace("data.", ""), {"a": a, "b": b, "c": c})
@@ -219,6 +220,7 @@ WORDS = "data event in 1 2.5 'a' r'b' true null size has all exists x tags"
 TEXTS = st.lists(st.sampled_from([*SIGNS.split(), *WORDS.split()]), max_size=25).map(" ".join)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_whatever_is_written_compiles_or_is_refused(text: str) -> None:
     try:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.errors import InvalidInput
@@ -226,6 +226,7 @@ def naive(expression: dict[str, Any], event: dict[str, str]) -> bool:
     return all(name in event and tests[dialect](event[name], value) for name, value in argument.items())
 
 
+@settings(deadline=None)
 @given(NESTED, st.dictionaries(NAMES, st.sampled_from(["a", "ab", "aba", "c"])))
 def test_filters_agree_with_the_naive_reading(expression: dict[str, Any], event: dict[str, str]) -> None:
     ((dialect, argument),) = expression.items()

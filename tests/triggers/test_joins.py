@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.errors import InvalidInput
@@ -227,6 +227,7 @@ def model(condition: str, arrivals: Sequence[Arrival]) -> list[tuple[str, frozen
     return found
 
 
+@settings(deadline=None)
 @given(CONDITION, ARRIVALS)
 def test_means_what_is_said(condition: str, arrivals: list[Arrival]) -> None:
     join = msgspec.structs.replace(ALL, condition=condition, correlate="")
@@ -239,6 +240,7 @@ def test_means_what_is_said(condition: str, arrivals: list[Arrival]) -> None:
     assert run(arrivals, newest) == [ident for ident, _ in model(condition, arrivals)]
 
 
+@settings(deadline=None)
 @given(CONDITION, ARRIVALS, st.integers(0, 25))
 def test_a_replayed_prefix_fires_nothing_new(condition: str, arrivals: list[Arrival], length: int) -> None:
     """Whoever takes over hears again what was not acknowledged."""
@@ -250,6 +252,7 @@ def test_a_replayed_prefix_fires_nothing_new(condition: str, arrivals: list[Arri
     assert _end(prefix, join) == _end(prefix, join)
 
 
+@settings(deadline=None)
 @given(CONDITION, ARRIVALS)
 def test_what_fires_twice_has_one_dedupe_id_and_others_have_others(condition: str, arrivals: list[Arrival]) -> None:
     join = msgspec.structs.replace(ALL, condition=condition, correlate="")
@@ -259,6 +262,7 @@ def test_what_fires_twice_has_one_dedupe_id_and_others_have_others(condition: st
     assert len({one.dedupe for one in found}) == len({one.payload for one in found})
 
 
+@settings(deadline=None)
 @given(st.permutations(["a", "b", "c"]), st.lists(st.floats(0, 3), min_size=3, max_size=3))
 def test_the_order_of_arrival_does_not_matter_where_nothing_is_negated(order: list[str], gaps: list[float]) -> None:
     join = msgspec.structs.replace(ALL, condition="a && b && c", correlate="")

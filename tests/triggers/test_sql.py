@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.errors import InvalidInput
@@ -115,6 +115,7 @@ def test_many_wildcards_take_no_time() -> None:
 SIGNS = st.text("ab%_\\.", max_size=6)
 
 
+@settings(deadline=None)
 @given(SIGNS, st.text("ab%_\\.\n", max_size=8))
 def test_like_means_what_is_said(pattern: str, text: str) -> None:
     assert sql_values.like(pattern)(text) is naive(pattern, text)
@@ -130,6 +131,7 @@ def naive(pattern: str, text: str) -> bool:
     return bool(text) and pattern[0] in {"_", text[0]} and naive(pattern[1:], text[1:])
 
 
+@settings(deadline=None)
 @given(st.text("ab1 ()'\"<>=%_+-*/,NOTINLIKEANDORXEXISTS\\", max_size=40))
 def test_whatever_is_written_compiles_or_is_refused(text: str) -> None:
     try:
