@@ -65,24 +65,26 @@ class KafkaBus:
         output: bool = False,  # noqa: ARG002  # Kafka's limits are its own, the same for everybody
     ) -> None:
         read = cloudevents.heading(payload)
-        topic = kafka_names.topic(subject)
         payload = cloudevents.with_key(payload, read, key)
         if len(payload) > MAX_EVENT:
             raise TooLarge(f"the event has {len(payload)} bytes, the bus takes {MAX_EVENT}")
-        record = to_record(payload, key=key or read.partitionkey, dedupe=dedupe)
         deadline = time.monotonic() + self._deadline
-        try:
-            async with asyncio.timeout(self._deadline):
-                partitions = self._topics.ready(topic) or await self._topics.ensure(topic)
-        except TimeoutError:
-            raise Unreachable(f"topic {topic} could not be looked up in time") from None
+        partitions = self._topics.ready(subject) or await self._partitions(kafka_names.topic(subject))
+        record = to_record(payload, key=key or read.partitionkey, dedupe=dedupe)
         self._turn += 1
         try:
-            place = topic, kafka_wire.partition(record.key, partitions, self._turn)
+            place = subject, kafka_wire.partition(record.key, partitions, self._turn)
             await self._publisher.publish(place, record, deadline)
         except Unreachable:
-            self._topics.forget(topic)  # it may have been deleted
+            self._topics.forget(subject)  # it may have been deleted
             raise
+
+    async def _partitions(self, topic: str) -> list[int]:
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await self._topics.ensure(topic)
+        except TimeoutError:
+            raise Unreachable(f"topic {topic} could not be looked up in time") from None
 
     async def open(self, subscription: Subscription, *, worker: str, deliver: Deliver, lost: Lost) -> KafkaIntake:  # noqa: ARG002  # the coordinator knows its members by their connection
         sources = Sources(subscription)

@@ -28,7 +28,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.protocol.types import Array, Int16, Int32, Int64, Schema, String
 
-from eventbus.errors import BusError
+from eventbus.errors import AuthFailed, BusError
 
 OFFSET_OUT_OF_RANGE: Final = 1
 UNKNOWN_TOPIC: Final = 3
@@ -70,7 +70,9 @@ class Fault(BusError):
 
 
 def check(number: int, what: str) -> None:
-    """Raise Fault unless *number* is 0."""
+    """Raise Fault, or AuthFailed for a right that is missing, unless *number* is 0."""
+    if number in DENIED:
+        raise AuthFailed(f"Kafka: {what}: the user lacks the right", hint="see the guide on Kafka for what it needs")
     if number:
         raise Fault(number, what)
 
