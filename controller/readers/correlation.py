@@ -7,6 +7,7 @@ left is over names alone (``a && b``), and a Join evaluates it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 import msgspec
@@ -42,8 +43,9 @@ class _Node(msgspec.Struct, frozen=True):
 _Tree: TypeAlias = _Leaf | _Node
 
 
-def correlate(condition: str, inputs: Collection[str]) -> Correlated:
-    """Split *condition*; raises InvalidInput (E125, E126)."""
+@lru_cache(maxsize=1024)
+def correlate(condition: str, inputs: tuple[str, ...]) -> Correlated:
+    """Split *condition*; raises InvalidInput (E125, E126). Every plan asks for every trigger's."""
     tree = _tree(pieces.cut(condition), inputs, 0)
     holds: dict[str, str] = {}
     for leaf in _leaves(tree):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -36,13 +37,20 @@ def _dialect(given: EventFilter) -> dict[str, Any]:
 
 def uncompilable(given: Filter | None, condition: str | None, path: str) -> Iterator[Problem]:
     """Each defect of the filter or condition that stands at *path*."""
+    return placed(_defects(given, condition), path)
+
+
+@lru_cache(maxsize=4096)
+def _defects(given: Filter | None, condition: str | None) -> tuple[Problem, ...]:
+    """Every plan reads every trigger, and few of them change."""
     try:
         filters.compile(given, condition)
     except InvalidInput as error:
-        yield from placed(error, path)
+        return error.problems
+    return ()
 
 
-def placed(error: InvalidInput, path: str) -> Iterator[Problem]:
-    """The problems of *error*, which knows no paths, at *path*."""
-    for problem in error.problems:
+def placed(problems: Sequence[Problem], path: str) -> Iterator[Problem]:
+    """*problems*, which know no paths, at *path*."""
+    for problem in problems:
         yield msgspec.structs.replace(problem, path=path)

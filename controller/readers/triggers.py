@@ -115,9 +115,9 @@ class _Reading:
             wanted = split(given.condition, self.spec.inputs)
         except NeedsCorrelation:
             try:
-                wanted = correlate(given.condition or "", self.spec.inputs)
+                wanted = correlate(given.condition or "", tuple(self.spec.inputs))
             except InvalidInput as error:
-                self.problems += placed(error, f"{path}.condition")
+                self.problems += placed(error.problems, f"{path}.condition")
                 return None
         texts = wanted.inputs if isinstance(wanted, Correlated) else wanted
         for condition in dict.fromkeys(texts.values()):
@@ -228,7 +228,7 @@ def _correlation(given: Correlation, wanted: object, path: str) -> Iterator[Prob
         try:
             compile_path(given.key)
         except InvalidInput as error:
-            yield from placed(error, f"{path}.key")
+            yield from placed(error.problems, f"{path}.key")
 
 
 def _unknown_inputs(spec: TriggerSpec, scope: Scope) -> Iterator[Problem]:

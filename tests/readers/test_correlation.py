@@ -62,7 +62,7 @@ def test_refuses(text: str, code: str, says: str) -> None:
 
 
 def test_refuses_more_inputs_than_can_be_tried() -> None:
-    inputs = [f"i{number}" for number in range(13)]
+    inputs = tuple(f"i{number}" for number in range(13))
 
     with pytest.raises(InvalidInput, match="E126"):
         correlate(" && ".join(inputs), inputs)
