@@ -75,11 +75,15 @@ class Poster:
     def _body(self, batch: Sequence[Entry]) -> bytes:
         entries = b",".join(
             b'{"entryId":"%d","event":%b,"contentType":"application/cloudevents+json"%b}'
-            % (
-                entry.seq,
-                entry.payload or b"null",
-                b',"metadata":{"evoke-attempt":"%d"}' % (entry.attempts + 1) if entry.attempts else b"",
-            )
+            % (entry.seq, entry.payload or b"null", _metadata(entry))
             for entry in batch
         )
         return b'{"id":"%d","entries":[%b%b' % (batch[0].seq, entries, self._tail)
+
+
+def _metadata(entry: Entry) -> bytes:
+    """What a delivery alone has as headers, where it is not what goes without saying."""
+    count = hops(entry.payload or b"")
+    if not (entry.attempts or count):
+        return b""
+    return b',"metadata":{"evoke-attempt":"%d","evoke-hops":"%d"}' % (entry.attempts + 1, count)

@@ -11,14 +11,19 @@ import pytest
 
 from api.meta import RevisionKey
 from api.model import Backend
+from eventbus.bus import Incoming
 from eventbus.cloudevents import Malformed
 from proxy import turns
 from proxy.demand import Pulls, demand
 from proxy.envelope import Message, wrap
 from proxy.hold import route_over
 from proxy.hops import caused, count_up, echoed, hops
+from proxy.lanes import Entry, Lane
 from proxy.meter import Meter, Waits
+from proxy.post import Poster
 from proxy.turns import Turns
+from replicas.http import HttpClient
+from tests.proxy.plant import subscription
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -208,6 +213,22 @@ def test_an_app_that_echoes_the_hops_of_its_delivery_is_counted() -> None:
     assert caused(counted, echoed(b"4")) == counted  # whoever says it itself knows better
     assert caused(plain, echoed(b"")) == caused(plain, echoed(b"-1")) == caused(plain, echoed(b"9" * 7)) == plain
     assert [hops(count_up(counted)), hops(count_up(plain)), hops(b'{"evokehops":"x"}')] == [4, 1, 0]
+
+
+def test_entries_of_a_bulk_delivery_say_what_headers_say_alone() -> None:
+    plain = b'{"specversion":"1.0","id":"1","source":"/s","type":"t"}'
+    batch = [
+        Entry(Incoming(0, number, "", payload), Lane(""), 0.0)
+        for number, payload in enumerate((plain, count_up(plain), plain), 1)
+    ]
+    batch[2].attempts = 2
+    body = json.loads(Poster(HttpClient(), subscription(), 1)._body(batch))
+
+    assert [entry.get("metadata") for entry in body["entries"]] == [
+        None,
+        {"evoke-attempt": "1", "evoke-hops": "1"},
+        {"evoke-attempt": "3", "evoke-hops": "0"},
+    ]
 
 
 def test_raw_payload_is_carried_as_bytes() -> None:

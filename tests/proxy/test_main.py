@@ -401,6 +401,23 @@ def test_publish_refuses_what_is_no_event(play: Callable[[Scenario], None], body
     play(scenario)
 
 
+def test_a_publish_that_echoes_its_hops_is_one_further(play: Callable[[Scenario], None]) -> None:
+    async def scenario(made: Controller) -> None:
+        made.declare(owned(made, subject="alerts"))
+        replica = Replica()
+        await made.scale(replica)
+        await made.settled()
+        token = made.platform.token(Key(made.namespace, "on-reading"))
+        headers = {"dapr_api_token": token, "content_type": "application/json", "evoke_hops": "4"}
+        assert await made.call("d", "POST", "/v1.0/publish/default/alerts", b"{}", **headers) == (204, None)
+
+        await until(lambda: replica.events)
+        assert replica.events[0]["evokehops"] == 5
+        assert replica.headers[-1]["evoke-hops"] == "5"
+
+    play(scenario)
+
+
 def test_dapr_publish_reaches_a_subscriber(play: Callable[[Scenario], None]) -> None:
     async def scenario(made: Controller) -> None:
         scoped = Component(key=Key(made.namespace, "other"), type="pubsub.kafka", version="v1", scopes=("someone",))
