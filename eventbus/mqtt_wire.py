@@ -154,7 +154,15 @@ class Wire:
 
     def _write_soon(self, *_: object) -> None:
         if self._socket is not None:
-            self._loop.add_writer(self._socket.fileno(), self._client.loop_write)
+            try:
+                self._loop.add_writer(self._socket.fileno(), self._client.loop_write)
+            except RuntimeError:
+                self._loop.call_soon(self._reset)
+
+    def _reset(self) -> None:
+        """End a connection that was reset: uvloop stops watching such a socket, and tells nobody."""
+        if self._socket is not None:
+            self._client.loop_read()
 
     def _written(self, *_: object) -> None:
         if self._socket is not None:
@@ -163,7 +171,10 @@ class Wire:
     def _tick(self) -> None:
         """Keep the connection alive."""
         self._misc = self._loop.call_later(1.0, self._tick)
-        self._client.loop_misc()
+        if self._socket is not None and self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._reset()
+        else:
+            self._client.loop_misc()
 
     def _readable(self) -> None:
         if not self._up.done() and not self._address.secure and self._foreign():
