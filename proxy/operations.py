@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -16,7 +16,7 @@ import msgspec
 from api import topics
 from api.errors import EvokeError, InvalidInput, NotFound, Problem, Unavailable
 from api.meta import Key
-from api.model import Snapshot
+from api.model import Snapshot, Source
 from eventbus.bus import EventBus
 from eventbus.cloudevents import Heading, Malformed, Spoofed, checked, dedupe_id, from_request
 from eventbus.errors import BusError, BusFull, TooLarge
@@ -28,6 +28,7 @@ from proxy.sources import Sources
 from replicas.asgi import Answer, BodyTooLarge, Lines, Reply, Request, Router, json_reply
 from triggers import filters
 from triggers.sources.source import SourceError
+from triggers.sources.webhook import default_path
 
 BODY_LIMIT = 32 << 20
 
@@ -81,13 +82,7 @@ class OperationsApi:
         hosted = self._sources.find(namespace, name)
         if not hosted:
             snapshot = self._snapshots.get(namespace)
-            declared = {one.key.name.partition(".")[0] for one in snapshot.sources} if snapshot else set()
-            if name.partition(".")[0] in declared:
-                raise Unavailable(f"event source {name} does not run in this process yet", hint="try again in a moment")
-            there = ", ".join(sorted(declared)) or "none"
-            raise NotFound(
-                f"no eventsource named '{name}' in namespace {namespace}", code="E194", hint=f"there is {there}"
-            )
+            raise _not_hosted(snapshot.sources if snapshot else (), namespace, name)
         running = next((one.running for one in hosted if one.running is not None), None)
         if running is None:
             raise Unavailable(hosted[0].reading.message)
@@ -100,6 +95,20 @@ class OperationsApi:
         predicate = filters.compile(None, request.query.get("filter") or None)
         since = moment(request.query.get("since", ""), datetime.now(UTC))
         return Lines(_matching(bus, request.query.get("subject") or ">", since, predicate))
+
+
+def _not_hosted(declared: Sequence[Source], namespace: str, name: str) -> EvokeError:
+    """Why no message can go through the event source *name*."""
+    owner = name.partition(".")[0]
+    named = [one for one in declared if one.key.name.partition(".")[0] == owner]
+    hook = next((one for one in named if one.kind == "http" and name in {owner, one.key.name}), None)
+    if hook is not None:
+        path = hook.options.get("path") or default_path(hook)
+        return SourceError(f"event source {name} is a webhook", hint=f"POST to the gateway: {path}")
+    if named:
+        return Unavailable(f"event source {name} does not run in this process yet", hint="try again in a moment")
+    there = ", ".join(sorted({one.key.name.partition(".")[0] for one in declared})) or "none"
+    return NotFound(f"no eventsource named '{name}' in namespace {namespace}", code="E194", hint=f"there is {there}")
 
 
 def _check_subject(subject: str) -> None:
