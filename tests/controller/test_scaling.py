@@ -11,7 +11,7 @@ import pytest
 from api.actions import Observed, RevisionState, SetReplicas
 from api.frames import Readings, RouteReading, TriggerReading, Want
 from api.meta import Key, RevisionKey
-from api.model import Backend, Replica, Route, Snapshot, Subscription
+from api.model import Backend, Replica, Route, Snapshot, Subscription, UriSink
 from api.scaling import Authority, ScalePolicy
 from controller.explanation import duration
 from controller.scaler import Scaler
@@ -20,6 +20,7 @@ from controller.sight import Fleet
 
 OLD, NEW = (RevisionKey("default", "f", number) for number in ("00001", "00002"))
 SUB = Key("default", "f.topic")
+SINK = Key("default", "t.0")
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = 1000.0
 
@@ -73,6 +74,18 @@ def fleet(proxy_: FakeAgent | None = None, gateway_: FakeAgent | None = None, **
     return Fleet(**{"agents": agents, "revisions": (state(),), "replicas": (), "snapshots": (snapshot(),), **fields})
 
 
+def with_sink(found: Snapshot) -> Snapshot:
+    """*found* and a subscription without a function, which no replica ever serves."""
+    sunk = Subscription(
+        key=SINK, bus=Key("default", "default"), subject="topic", group="s", sink=UriSink(url="http://localhost")
+    )
+    return msgspec.structs.replace(found, subscriptions=(*found.subscriptions, sunk))
+
+
+def of_sink(**fields: object) -> TriggerReading:
+    return TriggerReading(subscription=SINK, revision=RevisionKey("default", "", ""), **fields)
+
+
 ROWS = [
     ("nothing to do", fleet(), None),
     ("lag wakes", fleet(proxy(reading(lag=1, runnable=1))), (1, "event waiting, lag 1")),
@@ -86,6 +99,10 @@ ROWS = [
      revisions=(state(OLD), state())), (1, "event waiting, lag 4")),
     ("a trigger that is gone does not wake", fleet(proxy(reading(lag=9)), snapshots=(Snapshot(namespace="x"),)),
      None),
+    ("a sink wakes nobody", fleet(proxy(reading(), of_sink(lag=9, runnable=9, in_flight=3)),
+     snapshots=(with_sink(snapshot()),)), None),
+    ("a sink that cannot be read leaves others in sight", fleet(proxy(reading(lag=1, runnable=1), of_sink(blind="no")),
+     snapshots=(with_sink(snapshot()),)), (1, "event waiting, lag 1")),
     ("growth", fleet(proxy(reading(lag=900, runnable=50, in_flight=1, handler_us=500_000, done=9), used={"00002-0": 1}),
      revisions=(state(wanted=1),), replicas=replicas(1)), (2, "in-flight 1, lag 900")),
     ("another decides", fleet(proxy(reading(lag=9)), revisions=(state(authority=Authority.EXTERNAL),)), None),
