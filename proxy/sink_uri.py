@@ -7,6 +7,7 @@ the event goes to the dead letters at once. The body of a 2xx means nothing.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -24,7 +25,9 @@ AGAIN = frozenset({404, 408, 409, 429})
 SHOWN = 200
 """Characters of a refusal that people read."""
 MAX_BODY = 64 << 10
-"""Of an answer, so that its connection can be kept."""
+"""Bytes of an answer that are read, so that its connection can be kept."""
+BODY_WAIT = 2.0
+"""Seconds for them; then the connection ends."""
 
 
 class UriReceiver:
@@ -60,8 +63,9 @@ class UriReceiver:
 async def _text(response: Response) -> str:
     """The answer's body, as far as it comes and is worth reading: the status says it all."""
     try:
-        return (await response.read(MAX_BODY)).decode("utf-8", "replace")
-    except ReplicaError:
+        async with asyncio.timeout(BODY_WAIT):
+            return (await response.read(MAX_BODY)).decode("utf-8", "replace")
+    except (ReplicaError, TimeoutError):
         return ""
 
 

@@ -16,6 +16,7 @@ from api.delivery import Backoff, DeliveryPolicy
 from api.frames import Want
 from api.meta import Key
 from api.model import Subscription, TopicSink, UriSink
+from proxy import sink_uri
 from proxy.main import _denied
 from proxy.outcomes import DONE, Outcome
 from proxy.owner import Owner
@@ -24,6 +25,7 @@ from proxy.settings import ProxySettings
 from proxy.sink_uri import outcome
 from tests.proxy.plant import FAST, Plant, Replica, event, subscription, until
 from tests.proxy.web import Answer, Web
+from tests.replicas.listening import listening
 
 PATIENT = msgspec.structs.replace(FAST, max_attempts=1000)
 TOPIC = "default.elsewhere"
@@ -222,6 +224,23 @@ def test_a_receiver_that_hangs_delays_no_other_trigger() -> None:
             await until(lambda: other.readings()[0].done == 500, 10)
             await other.stop()
         await web.stop()
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_whose_body_never_ends_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sink_uri, "BODY_WAIT", 0.05)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 202 Accepted\r\ncontent-length: 10\r\n\r\nmore")
+        await reader.read()
+
+    async def scenario() -> None:
+        async with listening(serve, None) as address, Plant(to(UriSink(url=f"http://{address}/"))) as plant:
+            await plant.publish(event(1))
+            await plant.drained()
+            assert (plant.reading.done, plant.reading.failed) == (1, 0)
 
     asyncio.run(scenario())
 
