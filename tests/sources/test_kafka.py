@@ -333,6 +333,14 @@ def test_a_batch_that_cannot_be_unpacked_is_an_event() -> None:
     assert "data" not in event
 
 
+@pytest.mark.parametrize("type_", ["t", "io.evoke.cron.tick"])
+def test_nobody_outside_speaks_for_the_platform(type_: str) -> None:
+    value = b'{"specversion":"1.0","id":"7","source":"/s","type":"%s"}' % type_.encode()
+    headers = [("content-type", b"application/cloudevents+json")]
+    event = json.loads(brought(Found(Record("t", 0, 7, None, value, headers, 0), ""), "stock").payload)
+    assert event["type"] == ("t" if type_ == "t" else "io.evoke.source.rejected")
+
+
 @pytest.mark.parametrize("options", [{}, {"brokers": "k:9092"}, {"topic": "t"}])
 def test_options_that_do_not_hold(options: dict[str, str]) -> None:
     with pytest.raises(BadSource):

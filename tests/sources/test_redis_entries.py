@@ -91,10 +91,13 @@ def test_attributes_as_fields() -> None:
         {b"data": CE.replace(b'"1.0"', b'"0.3"')},
         {b"data": CE.replace(b'"id":"7",', b"")},
         {b"data": CE[:-1]},
+        {b"data": CE.replace(b'"t"', b'"io.evoke.cron.tick"')},
+        {b"data": CE[:-1] + b',"evokehops":0}'},
         {b"specversion": b"2.0", b"id": b"7", b"source": b"/s", b"type": b"t"},
         {b"specversion": b"1.0", b"id": b"", b"source": b"/s", b"type": b"t"},
         {b"specversion": b"1.0", b"id": b"7", b"source": b"/s", b"type": b"\xff"},
         {b"specversion": b"1.0", b"id": b"7", b"source": b"/s", b"type": b"t", b"My-Ext": b"1"},
+        {b"specversion": b"1.0", b"id": b"7", b"source": b"/s", b"type": b"t", b"evokehops": b"0"},
     ],
 )
 def test_what_is_not_quite_a_cloudevent_is_an_entry(fields: dict[bytes, bytes]) -> None:

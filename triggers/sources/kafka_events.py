@@ -1,8 +1,8 @@
 """Records of a foreign Kafka topic as what a source brings; pure. The mapping itself is eventbus/kafka_records.py.
 
 Every record moves on. A tombstone is an event of type ``io.evoke.kafka.tombstone`` without data. A record that
-announces a CloudEvent and holds none, and a batch that cannot be unpacked, are events of type
-``io.evoke.source.rejected``: the value as bytes, and ``evokeerror`` with the reason.
+announces a CloudEvent and holds none, or one that speaks for the platform, and a batch that cannot be unpacked, are
+events of type ``io.evoke.source.rejected``: the value as bytes, and ``evokeerror`` with the reason.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from eventbus import cloudevents
-from eventbus.cloudevents import Malformed, dedupe_id
+from eventbus.cloudevents import Malformed, Spoofed, dedupe_id
 from eventbus.kafka_batches import Found
 from eventbus.kafka_records import Record, dedupe_of, key_text, to_event
 from triggers.sources.outlet import REJECTED_TYPE, Brought
@@ -25,13 +25,25 @@ def brought(found: Found, owner: str) -> Brought:
     if not flaw and record.value is not None:
         try:
             event = to_event(record, owner)
-        except Malformed as error:
+            announced = _announced(record)
+            read = (
+                cloudevents.checked(event.payload, outsider=True) if announced else cloudevents.heading(event.payload)
+            )
+        except (Malformed, Spoofed) as error:
             flaw = error.message
         else:
-            read = cloudevents.heading(event.payload)
             dedupe = dedupe_of(record) or dedupe_id(read.source, read.id)
             return Brought(event.payload, event.key, dedupe, record.place)
     return _own(record, owner, flaw)
+
+
+def _announced(record: Record) -> bool:
+    """Whether the record says that it is a CloudEvent, so that what it holds is not our own mapping of it."""
+    return any(
+        name.lower().startswith("ce_")
+        or (name.lower() == "content-type" and (value or b"").lower().startswith(b"application/cloudevents"))
+        for name, value in record.headers
+    )
 
 
 def _own(record: Record, owner: str, flaw: str) -> Brought:

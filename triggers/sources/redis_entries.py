@@ -26,8 +26,7 @@ from typing import NamedTuple
 import msgspec
 
 from eventbus import cloudevents
-from eventbus.cloudevents import Malformed, dedupe_id
-from functions_framework.attributes import problem
+from eventbus.cloudevents import Malformed, Spoofed, dedupe_id
 from triggers.sources.outlet import Brought
 
 EVENT_TYPE = "io.evoke.redis.entry"
@@ -45,11 +44,12 @@ class Entry(NamedTuple):
 
 
 def to_event(entry: Entry, *, source: str, stream: str) -> Brought:
-    """The event in *entry*; never fails: what is not quite a CloudEvent is an entry like any other."""
+    """The event in *entry*; never fails: what is not quite a CloudEvent, or speaks for the
+    platform, is an entry like any other."""
     for read in (_structured, _binary):
         try:
             payload = read(entry.fields)
-        except (Malformed, UnicodeDecodeError):
+        except (Malformed, Spoofed, UnicodeDecodeError):
             continue
         if payload is not None:
             heading = cloudevents.heading(payload)
@@ -63,7 +63,7 @@ def _structured(fields: Mapping[bytes, bytes]) -> bytes | None:
     data = fields.get(b"data", b"")
     if not data.lstrip().startswith(b"{") or b'"specversion"' not in data:
         return None
-    cloudevents.checked(data)
+    cloudevents.checked(data, outsider=True)
     return data
 
 
@@ -75,11 +75,11 @@ def _binary(fields: Mapping[bytes, bytes]) -> bytes | None:
     members: dict[str, object] = {
         name.decode(): value.decode() for name, value in fields.items() if name not in left_out
     }
-    if wrong := problem(members):
-        raise Malformed(wrong)
     if b"data" in fields:
         members |= cloudevents.data_members(fields[b"data"], content_type or None)
-    return _encoder.encode(members)
+    payload = _encoder.encode(members)
+    cloudevents.checked(payload, outsider=True)
+    return payload
 
 
 def _plain(entry: Entry, source: str, stream: str, key: str) -> bytes:
