@@ -160,9 +160,11 @@ class Wire:
                 self._loop.call_soon(self._reset)
 
     def _reset(self) -> None:
-        """End a connection that was reset: uvloop stops watching such a socket, and tells nobody."""
+        """End a connection that was reset: uvloop calls the reader once more and then watches the socket no longer,
+        however much there was to read before the reset."""
         if self._socket is not None:
-            self._client.loop_read()
+            self._end(Unreachable(f"{self._address} ended the connection: it was reset"))
+            self.close()
 
     def _written(self, *_: object) -> None:
         if self._socket is not None:

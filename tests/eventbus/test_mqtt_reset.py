@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,42 +13,48 @@ import uvloop
 from eventbus.mqtt_address import read_address
 from eventbus.mqtt_link import Link, Subscription
 from eventbus.mqtt_message import Message
+from tests.faults.journal import Ledger
+from tests.faults.producers import MqttProducer, messages
 from tests.mosquitto import start_mosquitto
-from tests.relay import Relay
+from tests.relay import Relay, Weather
 
 pytestmark = pytest.mark.broker
 
 
-@pytest.mark.parametrize("busy", [False, True], ids=["silent", "while acknowledging"])
-def test_a_reset_connection_is_made_anew(tmp_path: Path, busy: bool) -> None:
+def test_a_connection_reset_behind_unread_messages_is_made_anew(tmp_path: Path) -> None:
     broker = start_mosquitto(tmp_path)
     try:
-        with Relay(broker.port) as relay:
-            uvloop.run(scenario(relay, busy))
+        with Relay(broker.port) as relay, Ledger(tmp_path / "ledger") as ledger:
+            sender = MqttProducer(f"127.0.0.1:{broker.port}", ledger)
+            uvloop.run(scenario(relay, sender))
+            sender.close()
     finally:
         broker.stop()
 
 
-async def scenario(relay: Relay, busy: bool) -> None:
-    came: list[Message] = []
-    address = read_address({"url": f"mqtt://{relay.address}"})
-    receiver = Link(address, "receiver", subscription=Subscription("t/#"), on_message=came.append)
-    sender = Link(address, "sender")
-    tasks = [asyncio.create_task(link.run()) for link in (receiver, sender)]
+async def scenario(relay: Relay, sender: MqttProducer) -> None:
+    came: set[str] = set()
+    link: Link
 
-    async def until(condition: object) -> None:
+    def take(message: Message) -> None:
+        came.add(json.loads(message.payload)["id"])
+        link.acknowledge(message.mid, message.qos)
+
+    address = read_address({"url": f"mqtt://{relay.address}"})
+    link = Link(address, "receiver", subscription=Subscription("ledger/#"), on_message=take)
+    running = asyncio.create_task(link.run())
+
+    async def until(condition: Callable[[], object]) -> None:
         async with asyncio.timeout(15):
-            while not condition():  # type: ignore[operator]  # noqa: ASYNC110 - links have no event for it
+            while not condition():  # noqa: ASYNC110 - a link has no event for it
                 await asyncio.sleep(0.01)
 
-    await until(lambda: receiver.connected and sender.connected)
-    await sender.publish("t/a", b"1", within=10)
-    await until(lambda: len(came) == 1)
-    await asyncio.to_thread(relay.reset)
-    if busy:
-        receiver.acknowledge(came[0].mid, came[0].qos)
-    await sender.publish("t/a", b"2", within=10)
-    await until(lambda: came[-1].payload == b"2")
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await until(lambda: link.connected)
+    for part in range(3):
+        flow = messages(range(part * 100, part * 100 + 100))
+        with relay.storm(Weather(piece=5000)):
+            sender.publish(flow)  # the loop stands still meanwhile: all of it waits in the socket
+            relay.reset()
+        await until(lambda: len(came) == len(flow) * (part + 1))  # noqa: B023 - awaited here
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
