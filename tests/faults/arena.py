@@ -17,17 +17,21 @@ from typing import Any, Literal, Protocol, Self
 
 import msgspec
 
-from api.platform import spare
+from api.platform import LOOPBACK, spare
 from tests.brokers import Nats, start_nats
 from tests.faults.journal import Ledger
-from tests.faults.producers import HttpProducer, MqttProducer, NatsProducer, Producer
+from tests.faults.producers import HttpProducer, KafkaProducer, MqttProducer, NatsProducer, Producer, make_topic
 from tests.faults.project import EMBEDDED, write
+from tests.kafka import Kafka
+from tests.mosquitto import Mosquitto, start_mosquitto
 from tests.platform import Platform, until
 from tests.relay import CALM, Relay, Weather
 
-BusKind = Literal["embedded", "full", "nats", "kafka", "mqtt"]
+BusKind = Literal["embedded", "full", "kafka", "mqtt", "nats"]
 """``full``: the platform's own broker, with room for 1 MiB of each topic."""
-SourceKind = Literal["mqtt", "nats", "kafka", "http"]
+SourceKind = Literal["http", "kafka", "mosquitto", "mqtt", "nats"]
+"""``mqtt``: the platform's own listener."""
+PARTITIONS = 4
 
 EVENT_BUS = """
 apiVersion: events.openfunction.io/v1alpha1
@@ -44,6 +48,19 @@ class World(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.source} to {self.bus}"
+
+
+class RelayedKafka(Kafka):
+    """Kafka tells its clients where to connect: here, to the relay."""
+
+    relay: Relay
+
+    @property
+    def bootstrap(self) -> str:
+        return self.relay.address
+
+    def _settings(self) -> str:
+        return super()._settings() + f"advertised.listeners=PLAINTEXT://{self.relay.address}\n"
 
 
 class Broker(Protocol):
@@ -74,6 +91,9 @@ class Arena:
         self._stack = contextlib.ExitStack()
         self._healing: list[threading.Timer] = []
         self._cures: list[Callable[[], object]] = []
+        self._one_kafka: RelayedKafka | None = None
+        self._survive = True
+        """Whether every broker keeps what it acknowledged over kill -9; mosquitto writes its store now and then."""
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -84,6 +104,7 @@ class Arena:
             stack.callback(self.platform.down)
             self.platform.up(*self._options)
             self.platform.wait_ready("ledger")
+            until(lambda: self._ready("eventsource/plant"), what="the event source ready")
             self.producer = self._producer()
             stack.callback(self.producer.close)
             self._stack = stack.pop_all()
@@ -96,11 +117,26 @@ class Arena:
     def _nats(self) -> tuple[Nats, Relay]:
         """A nats-server of its own, behind a relay."""
         server = start_nats(self.folder / f"nats-{len(self.brokers)}", "os")
-        self._stack.callback(server.stop)
-        self.brokers.append(server)
-        return server, self._relay(int(server.settings.nats.rpartition(":")[2]))
+        return server, self._join(server, int(server.settings.nats.rpartition(":")[2]))
 
-    def _relay(self, port: int) -> Relay:
+    def _mosquitto(self) -> tuple[Mosquitto, Relay]:
+        broker = start_mosquitto(self.folder / f"mosquitto-{len(self.brokers)}")
+        return broker, self._join(broker, broker.port, survives_kills=False)
+
+    def _kafka(self) -> Kafka:
+        """One Kafka for bus and source: it names the relay to its clients."""
+        if self._one_kafka is None:
+            (self.folder / "kafka").mkdir()
+            kafka = RelayedKafka(self.folder / "kafka", ())
+            kafka.relay = self._join(kafka, kafka.ports["PLAINTEXT"])
+            kafka.start()
+            self._one_kafka = kafka
+        return self._one_kafka
+
+    def _join(self, broker: Broker, port: int, *, survives_kills: bool = True) -> Relay:
+        self._stack.callback(broker.stop)
+        self.brokers.append(broker)
+        self._survive = self._survive and survives_kills
         relay = self._stack.enter_context(Relay(port, seed=self.chance.randrange(1 << 30)))
         self.relays.append(relay)
         return relay
@@ -111,15 +147,28 @@ class Arena:
             case "embedded":
                 return "default", ""
             case "full":
-                return "work", EVENT_BUS.format(kind="nats", options="{maxBytes: 1048576}")
+                kind, options = "nats", "{maxBytes: 1048576}"
             case "nats":
                 server, relay = self._nats()
-                options = f'{{url: "nats://{relay.address}", username: {server.user}, password: "{server.password}"}}'
-                return "work", EVENT_BUS.format(kind="nats", options=options)
-        raise NotImplementedError(self.world.bus)
+                where = f'url: "nats://{relay.address}", username: {server.user}, password: "{server.password}"'
+                kind, options = "nats", f"{{{where}}}"
+            case "kafka":
+                kind, options = "kafka", f'{{brokers: "{self._kafka().bootstrap}"}}'
+            case "mqtt":
+                kind, options = "mqtt", f'{{url: "tcp://{self._mosquitto()[1].address}"}}'
+        return "work", EVENT_BUS.format(kind=kind, options=options)
 
     def _source(self) -> str:
         match self.world.source:
+            case "http":
+                return "http: {readings: {}}"
+            case "kafka":
+                make_topic(self._kafka().bootstrap, "ledger", PARTITIONS)
+                where = f'brokers: "{self._kafka().bootstrap}"'
+                return f"kafka: {{readings: {{{where}, topic: ledger, start: all}}}}"
+            case "mosquitto":
+                self._devices, relay = self._mosquitto()
+                return f'mqtt: {{readings: {{url: "tcp://{relay.address}", topic: "ledger/#"}}}}'
             case "mqtt":
                 return EMBEDDED
             case "nats":
@@ -127,23 +176,40 @@ class Arena:
                 user, password = self._upstream.user, self._upstream.password
                 where = f'url: "nats://{relay.address}", username: {user}, password: "{password}"'
                 return f'nats: {{readings: {{{where}, subject: "ledger.>", stream: ledger, start: all}}}}'
-            case "http":
-                return "http: {readings: {}}"
-        raise NotImplementedError(self.world.source)
 
     def _producer(self) -> Producer:
         match self.world.source:
+            case "http":
+                address = self.platform.platform()["http"]
+                return HttpProducer(address, "/webhook/default/plant/readings", self.ledger)
+            case "kafka":
+                return KafkaProducer(self._kafka().bootstrap, "ledger", self.ledger)
+            case "mosquitto":
+                return MqttProducer(f"{LOOPBACK}:{self._devices.port}", self.ledger)
             case "mqtt":
                 return MqttProducer(self.platform.platform()["mqtt"], self.ledger)
             case "nats":
                 return NatsProducer(self._upstream.options, "ledger", "ledger", self.ledger)
-            case "http":
-                return HttpProducer(self.platform.platform()["http"], "/webhook/default/plant/readings", self.ledger)
-        raise NotImplementedError(self.world.source)
 
     def kinds(self) -> list[str]:
         """Faults that can strike here."""
-        return sorted({**PROCESSES, **(BROKERS if self.brokers else {}), **(NETWORK if self.relays else {})})
+        found = {**PROCESSES, **(BROKERS if self.brokers else {}), **(NETWORK if self.relays else {})}
+        if not self._survive:
+            found.pop("broker killed")
+        return sorted(found)
+
+    def _ready(self, name: str) -> bool:
+        rows = (row.split() for row in self.platform.evoke("get", check=False).stdout.splitlines())
+        return any(row[:2] == [name, "True"] for row in rows)
+
+    def condition(self) -> str:
+        """What the platform says of itself, and its last log lines: for who has to find out what went wrong."""
+        told = [self.platform.evoke("get", check=False).stdout]
+        told.append(self.platform.evoke("describe", "function", "ledger", check=False).stdout)
+        told.append(self.platform.evoke("describe", "eventsource", "plant", check=False).stdout)
+        for log in sorted((self.platform.state / "logs").glob("plane-*.log")):
+            told += [f"== {log.name}", *log.read_text(errors="replace").splitlines()[-15:]]
+        return "\n".join(told)
 
     def strike(self, kind: str, seconds: float) -> None:
         """Let it happen; what lasts ends after *seconds*, or with heal()."""

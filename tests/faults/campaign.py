@@ -70,6 +70,7 @@ def play(
         drains.append(drain(arena))
         tell(f"period {number + 1} of {len(schedule.periods)}: {_names(strikes)}; drained in {drains[-1]:.1f} s")
         if drains[-1] > DRAIN:
+            tell(arena.condition())
             break
     verdict = arena.ledger.verdict(dead(arena), budget=budget)
     return Outcome(verdict=verdict, drains=drains, seconds=time.monotonic() - began)

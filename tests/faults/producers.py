@@ -19,6 +19,9 @@ import msgspec
 import nats
 import nats.errors
 import paho.mqtt.client as mqtt
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError
 
 from tests.faults.journal import Ledger
 from tests.faults.ledger import Receipt, digest
@@ -212,6 +215,51 @@ class NatsProducer(Retrying):
     def close(self) -> None:
         self._loop.run(self._client.close())
         self._loop.close()
+
+
+class KafkaProducer(Retrying):
+    """An idempotent producer, the record key being the event's."""
+
+    def __init__(self, bootstrap: str, topic: str, ledger: Ledger) -> None:
+        super().__init__(ledger, self._try)
+        self._topic = topic
+        self._loop = Loop()
+        self._loop.run(self._start(bootstrap))
+
+    async def _start(self, bootstrap: str) -> None:
+        self._client = AIOKafkaProducer(
+            bootstrap_servers=bootstrap, enable_idempotence=True, linger_ms=2, request_timeout_ms=10_000
+        )
+        await self._client.start()
+
+    def _try(self, messages: Sequence[Message]) -> dict[str, Fate]:
+        return self._loop.run(self._all(messages))
+
+    async def _all(self, messages: Sequence[Message]) -> dict[str, Fate]:
+        return dict(await asyncio.gather(*map(self._one, messages)))
+
+    async def _one(self, one: Message) -> tuple[str, Fate]:
+        try:
+            await self._client.send_and_wait(self._topic, one.payload, key=one.receipt.key.encode())
+        except (KafkaError, OSError):
+            return one.id, None
+        return one.id, True
+
+    def close(self) -> None:
+        self._loop.run(self._client.stop())
+        self._loop.close()
+
+
+def make_topic(bootstrap: str, topic: str, partitions: int) -> None:
+    async def make() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        await admin.start()
+        try:
+            await admin.create_topics([NewTopic(topic, partitions, 1)])
+        finally:
+            await admin.close()
+
+    asyncio.run(make())
 
 
 class HttpProducer(Retrying):

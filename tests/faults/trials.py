@@ -24,10 +24,10 @@ STRIKES = (0.2, 0.5, 0.75)
 
 
 @contextmanager
-def arena(folder: Path, world: World | None = None, **options: Any) -> Iterator[Arena]:
+def arena(folder: Path, world: World | None = None, *, seed: int = SEED, **options: Any) -> Iterator[Arena]:
     world = world or World(bus="embedded", source="mqtt")
-    print(f"FAULT_SEED={SEED} {world}")
-    with Ledger(folder / "ledger") as ledger, Arena(world, folder, ledger, seed=SEED, **options) as opened:
+    print(f"FAULT_SEED={seed} {world}")
+    with Ledger(folder / "ledger") as ledger, Arena(world, folder, ledger, seed=seed, **options) as opened:
         yield opened
 
 
