@@ -13,7 +13,6 @@ import logging
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import msgspec
 from aiokafka import errors
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.conn import AIOKafkaConnection, collect_hosts
@@ -22,8 +21,8 @@ from aiokafka.structs import TopicPartition
 from eventbus import kafka_wire as wire
 from eventbus.diagnosis import diagnose
 from eventbus.errors import AuthFailed, BusError, Unreachable
+from eventbus.kafka_settings import Settings
 from eventbus.kafka_wire import Fault, Place
-from eventbus.tls import client_context
 
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it says reaches people through our errors
 
@@ -37,63 +36,6 @@ WATCH = 1.0
 """Seconds between two looks at a cluster that is not needed otherwise."""
 METADATA_AGE = 3_000
 """Milliseconds after which new topics and partitions are seen at the latest."""
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the cluster is and who we are there."""
-
-    brokers: str
-    mechanism: str = ""
-    """SASL mechanism; empty: none."""
-    user: str = ""
-    password: str = ""
-    tls: bool = False
-    ca: str = ""
-    cert: str = ""
-    key: str = ""
-
-    @classmethod
-    def read(cls, options: Mapping[str, str]) -> Settings:
-        """From the fields of an EventBus or EventSource, resolved to texts."""
-        sasl = options.get("authRequired") == "true" or bool(options.get("saslUsername"))
-        tls = options.get("tls") or str(bool(options.get("caCert") or options.get("clientCert"))).lower()
-        if "tls" not in options and options.get("authRequired") == "true":
-            tls = "true"
-        return cls(
-            brokers=options.get("brokers", "127.0.0.1:9092"),
-            mechanism=options.get("saslMechanism", "PLAIN") if sasl else "",
-            user=options.get("saslUsername", ""),
-            password=options.get("saslPassword", ""),
-            tls=tls == "true",
-            ca=options.get("caCert", ""),
-            cert=options.get("clientCert", ""),
-            key=options.get("clientKey", ""),
-        )
-
-    def diagnosed(self) -> dict[str, str]:
-        """Options by which diagnosis.py tries the connection."""
-        return {
-            "brokers": self.brokers,
-            "tls": str(self.tls).lower(),
-            "caCert": self.ca if self.tls else "",
-            "clientCert": self.cert,
-            "clientKey": self.key,
-        }
-
-    def arguments(self) -> dict[str, Any]:
-        """Of aiokafka's connections; raises AuthFailed for certificates that do not hold."""
-        if self.mechanism and not (self.user and self.password):
-            raise AuthFailed("SASL needs a user name and a password", hint="give saslUsername and saslPasswordFrom")
-        secured = ("SASL_" if self.mechanism else "") + ("SSL" if self.tls else "PLAINTEXT")
-        return {
-            "client_id": "evoke",
-            "request_timeout_ms": int(TIMEOUT * 1000),
-            "security_protocol": "SSL" if secured == "SSL" else secured,
-            "ssl_context": client_context(ca=self.ca, cert=self.cert, key=self.key) if self.tls else None,
-            "sasl_mechanism": self.mechanism or "PLAIN",
-            "sasl_plain_username": self.user or None,
-            "sasl_plain_password": self.password or None,
-        }
 
 
 class Cluster:
@@ -111,7 +53,7 @@ class Cluster:
 
     async def connect(self) -> int:
         """Connect once, answer how many brokers there are; raises what stands in the way."""
-        arguments = self._settings.arguments()
+        arguments = self._settings.arguments(TIMEOUT)
         await self._probe(arguments)
         await self._leave()
         client = AIOKafkaClient(bootstrap_servers=self.brokers, metadata_max_age_ms=METADATA_AGE, **arguments)
@@ -120,8 +62,14 @@ class Cluster:
         except (errors.KafkaError, OSError, TimeoutError) as error:
             await client.close()
             raise _translated(error, self.brokers) from error
-        self._client = client
-        self.connected = True
+        self._client, self.trouble = client, ""
+        try:
+            await self.call(None, wire.alive())
+        except BusError as error:
+            await self._leave()
+            raise Unreachable(
+                f"{self.brokers} names brokers that cannot be reached from here", hint="check advertised.listeners"
+            ) from error
         self._watching = asyncio.get_running_loop().create_task(self._watch(arguments), name="watch Kafka")
         return len(client.cluster.brokers())
 
@@ -190,6 +138,8 @@ class Cluster:
 
     def leader(self, place: Place) -> int | None:
         """The broker that has the partition; None while that is not known."""
+        if self._client is None:
+            return None
         found: int | None = self._client.cluster.leader_for_partition(TopicPartition(*place))
         return None if found in {None, -1} else found
 
@@ -204,6 +154,8 @@ class Cluster:
 
     def known(self, topic: str) -> list[int]:
         """Partitions as last seen: no older than METADATA_AGE."""
+        if self._client is None:
+            return []
         found: Collection[int] = self._client.cluster.partitions_for_topic(topic) or ()
         return sorted(found)
 

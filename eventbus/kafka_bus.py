@@ -13,15 +13,16 @@ from api.model import Bus, Option, Subscription
 from eventbus import cloudevents, kafka_names, kafka_wire
 from eventbus.bus import DeadLetter, Deliver, Incoming, Lost
 from eventbus.errors import LagUnknown, TooLarge, Unreachable
-from eventbus.kafka import Cluster, Settings
+from eventbus.kafka import Cluster
 from eventbus.kafka_group import Committed, Expired, Group
 from eventbus.kafka_intake import KafkaIntake
 from eventbus.kafka_letters import Letters
 from eventbus.kafka_publisher import Publisher
 from eventbus.kafka_records import to_record
+from eventbus.kafka_settings import Settings
 from eventbus.kafka_tail import tail
 from eventbus.kafka_takeover import Sources, take
-from eventbus.kafka_topics import MAX_EVENT, Topics
+from eventbus.kafka_topics import MAX_EVENT, REPLAYS, Topics
 from eventbus.kafka_wire import EARLIEST, LATEST, Place
 
 DEADLINE = 9.0
@@ -136,7 +137,7 @@ class KafkaBus:
 
     async def replay(self, letter: DeadLetter) -> None:
         topic = kafka_names.replays(letter.subscription, letter.group, letter.subject)
-        await self._topics.ensure(topic)
+        await self._topics.ensure(topic, REPLAYS)
         await self._publisher.publish((topic, 0), to_record(letter.payload, key=letter.key))
         await self._letters.delete(letter)
 

@@ -6,6 +6,7 @@ Storing twice writes two records; a listing shows the later one in the place of 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Collection
 
 import msgspec
@@ -53,7 +54,8 @@ class Letters:
                     continue
                 if record.value is None:
                     found.pop(record.key, None)
-                else:
+                    continue
+                with contextlib.suppress(msgspec.DecodeError):  # nothing of ours
                     found[record.key] = msgspec.json.decode(record.value, type=DeadLetter)
         finally:
             self._cluster.leave_lane(lane)

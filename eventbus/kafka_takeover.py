@@ -56,10 +56,11 @@ async def take(cluster: Cluster, group: Group, sources: Sources, now: float) -> 
     last = await cluster.offsets(dict.fromkeys(places, LATEST))
     # milliseconds, so that a group that was deleted meanwhile does not begin below what replicas have seen
     epoch = max(max((one.marks.epoch for one in known.values()), default=0) + 1, int(now * 1000))
-    fresh = sources.subscription.start != "all" and not any(one.marks.epoch for one in known.values())
+    fresh = not any(one.marks.epoch for one in known.values())
     taken = {}
-    for place in places:
-        start = last[place] if fresh and place[0] == sources.topic else first[place]
+    for place in places:  # replays that are older than the subscription were for another of its name
+        newest = fresh and (place[0] == sources.replays or sources.subscription.start != "all")
+        start = last[place] if newest else first[place]
         taken[place] = _claimed(known.get(place), start, first[place], last[place], epoch)
     try:
         await group.commit(taken)

@@ -14,6 +14,7 @@ from eventbus.kafka_wire import Fault, Place
 MAX_EVENT = 4 << 20
 """Bytes of one event, as on every bus."""
 EVENTS = {"max.message.bytes": str(MAX_EVENT + (64 << 10))}
+REPLAYS = dict(EVENTS)
 LETTERS = {"max.message.bytes": str(2 * MAX_EVENT), "cleanup.policy": "compact"}
 """A letter holds its event in base64."""
 SEEN_WITHIN = 5.0
@@ -59,7 +60,7 @@ class Topics:
         self._known.pop(topic, None)
 
     async def _make(self, topic: str, settings: Mapping[str, str]) -> list[int]:
-        partitions = self._partitions if settings is EVENTS else 1
+        partitions = self._partitions if settings is EVENTS else 1  # our own topics have one order
         answer = await self._cluster.call(None, kafka_wire.create_topic(topic, partitions, settings))
         error = answer.topic_errors[0][1]
         if error in kafka_wire.DENIED:

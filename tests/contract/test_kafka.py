@@ -401,6 +401,26 @@ def test_a_letter_stored_twice_is_listed_once_and_replays_count_as_lag(broker: B
     broker.run(test)
 
 
+def test_a_subscription_that_was_forgotten_gets_no_replay_of_the_one_before(broker: Broker) -> None:
+    async def test(bus: EventBus) -> None:
+        subscription = broker.subscription(start="new")
+        owner = await Owner.open(bus, subscription)
+        await fill(bus, 1)
+        (dead,) = await owner.take(1)
+        await owner.intake.dead_letter(letter_of(subscription, dead), 0, dead.seq)
+        await owner.intake.close()
+        await bus.replay((await letters(bus, subscription))[0])
+        assert await settled(bus, subscription, 2) == 2
+        await bus.forget(subscription)
+        again = await Owner.open(bus, subscription)
+        await fill(bus, 1, first=1)
+
+        assert ids(await again.take(1)) == [1]
+        assert await bus.lag(subscription) == 1
+
+    broker.run(test)
+
+
 def test_a_topic_that_takes_less_says_so(broker: Broker) -> None:
     async def test(bus: EventBus) -> None:
         from eventbus.errors import TooLarge

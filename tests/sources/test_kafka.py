@@ -17,10 +17,11 @@ from api.model import Source
 from api.platform import LOOPBACK, spare
 from eventbus import kafka_wire
 from eventbus.errors import TooLarge, Unreachable
-from eventbus.kafka import Cluster, Settings
+from eventbus.kafka import Cluster
 from eventbus.kafka_batches import Found
 from eventbus.kafka_group import Group
 from eventbus.kafka_records import Record
+from eventbus.kafka_settings import Settings
 from tests.kafka import PASSWORD, USER, Kafka, start_kafka
 from triggers.sources.kafka import KafkaSource
 from triggers.sources.kafka_events import brought

@@ -10,9 +10,10 @@ from api.frames import SourceReading
 from api.model import Source
 from eventbus import kafka_wire
 from eventbus.errors import BusError, SessionTaken
-from eventbus.kafka import Cluster, Settings
+from eventbus.kafka import Cluster
 from eventbus.kafka_publisher import Publisher
 from eventbus.kafka_records import Stored
+from eventbus.kafka_settings import Settings
 from triggers.sources.kafka_reading import Reading, Wanted
 from triggers.sources.outlet import Outlet
 from triggers.sources.source import BadSource, Missing, Publish, SourceError, uri
