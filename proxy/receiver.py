@@ -12,7 +12,7 @@ from typing import Protocol
 
 from api.frames import Endpoint, Endpoints
 from api.meta import RevisionKey
-from api.model import Backend, Subscription
+from api.model import Backend, Subscription, TopicSink
 from proxy.lanes import Entry
 from proxy.outcomes import Outcome
 from proxy.wiring import Wiring
@@ -20,6 +20,8 @@ from replicas.table import ReplicaTable
 
 CREDIT = 32
 """Events in flight to one sink."""
+TOPIC_CREDIT = 256
+"""The same to a topic: the bus stores many for the price of a few."""
 
 
 class Receiver(Protocol):
@@ -43,7 +45,8 @@ def backends_of(subscription: Subscription) -> tuple[Backend, ...]:
 def with_sink(wiring: Wiring, subscription: Subscription, freed: Callable[[], None]) -> Wiring:
     """*wiring* for an owner whose events go to a sink: a table of its own, in which the sink is ready."""
     table = ReplicaTable(wiring.clock)
-    sink = Endpoint(replica="sink", address="", credit=CREDIT)
+    credit = TOPIC_CREDIT if isinstance(subscription.sink, TopicSink) else CREDIT
+    sink = Endpoint(replica="sink", address="", credit=credit)
     table.update(Endpoints(epoch=1, revision=nobody(subscription), generation=1, endpoints=(sink,)))
     table.subscribe(lambda _revision: freed())
     return replace(wiring, table=table)

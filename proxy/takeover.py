@@ -62,10 +62,12 @@ class Takeover:
 
     async def _ask(self, endpoint: Endpoint, limit: float) -> None:
         """Hear which keys run at *endpoint*, and free each once it does not."""
-        running = await self._answer(endpoint, limit)
-        held = set(running.keys)
-        self._hold.block(held)
-        self._answered()
+        held: set[str] = set()
+        try:
+            held |= set((await self._answer(endpoint, limit)).keys)
+            self._hold.block(held)
+        finally:  # whatever went wrong must not hold everything back for ever
+            self._answered()
         while held:
             await asyncio.sleep(AGAIN)
             answer = await self._question(endpoint)
