@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import msgspec
 
+from api.frames import Endpoint, Endpoints
+from functions_framework.server import Server
 from proxy import takeover
 from proxy.owner import Owner
-from tests.proxy.plant import FAST, Answer, Plant, Replica, event, subscription, until
+from tests.functions_framework.harness import app
+from tests.proxy.plant import FAST, REVISION, Answer, Plant, Replica, event, subscription, until
 
 SLOW = subscription(delivery=msgspec.structs.replace(FAST, timeout=timedelta(seconds=30)))
 
@@ -87,6 +92,61 @@ def test_a_replica_that_is_gone_runs_nothing() -> None:
                 await plant.scale(first, second)
                 await until(lambda: after.hold is not None and not after.hold.held)
             assert second.numbers == [1]
+
+    asyncio.run(scenario())
+
+
+HANDLER = """
+    import asyncio
+    import functions_framework as ff
+
+    running, calls, overlaps = set(), [], []
+    gate = asyncio.Event()
+
+    @ff.cloud_event
+    async def handle(event):
+        key = event["partitionkey"]
+        calls.append((key, event.data["n"]))
+        if key in running:
+            overlaps.append(key)
+        running.add(key)
+        if key == "a":
+            await gate.wait()
+        running.discard(key)
+"""
+
+
+def test_our_framework_names_what_a_killed_owner_left_behind(tmp_path: Path) -> None:
+    """The owner dies with its connection; the framework runs on, and its handler holds the key until it ends."""
+
+    async def scenario() -> None:
+        application = app(tmp_path, HANDLER)
+        module, server = application.loaded.module, Server(application)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(tmp_path / "s"))
+        listener.listen(16)
+        await server.start([listener])
+        async with Plant(SLOW) as plant:
+            endpoint = Endpoint(replica="r", address=f"unix:{tmp_path}/s", credit=8, batch=100, ordered=True)
+            plant.table.update(Endpoints(epoch=1, revision=REVISION, generation=1, endpoints=(endpoint,)))
+            await plant.publish(event(1, key="a"))
+            await until(lambda: module.running)
+            before = plant.owner
+            before._stopping = True
+            await before._outflow.finish(0)  # its POSTs end without a reply
+            after = Owner(plant.subscription, lambda: plant.bus, plant.wiring, "proxy-1")
+            plant.owner = after
+            after.start()
+            await plant.publish(event(2, key="a"), event(3, key="b"), event(4, key="b"))
+            await until(lambda: module.calls == [("a", 1), ("b", 3), ("b", 4)])
+
+            module.gate.set()
+            await until(lambda: module.calls[3:] == [("a", 1), ("a", 2)])
+            await plant.drained()
+            assert module.overlaps == []
+            await before.stop()
+        server.stop()
+        await server.wait()
 
     asyncio.run(scenario())
 
