@@ -69,9 +69,13 @@ class JetStreamBus:
 
     async def connect(self) -> str:
         version = await self._connection.connect()
-        await self._records.ensure()
-        await self._letters.ensure()
-        await self._publisher.start()
+        try:
+            await self._records.ensure()
+            await self._letters.ensure()
+            await self._publisher.start()
+        except BaseException:
+            await self._connection.close()  # whoever tries again makes another bus
+            raise
         return f"nats {version}, on disk within two minutes" if self._lazy else f"nats {version}, on disk"
 
     def _ended(self, _reason: str) -> None:

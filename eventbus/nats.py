@@ -89,6 +89,7 @@ class Connection:
         """Connect once, answer the server's version; raises BusError, or what asking for the options raised."""
         options = self._options()
         way = login(options)
+        self._closing = False
         self._url, self._tries, self._pems = way.shown, len(way.servers), way.pems
         context = way.context()
         failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -118,8 +119,13 @@ class Connection:
     async def _cause(self, error: Exception, options: Mapping[str, str]) -> BusError:
         """What stands in the way of a first connect, in words."""
         found = _translated(error, self._url)
-        if isinstance(found, Unreachable):
-            return await diagnose("nats", options) or found
+        if not isinstance(found, Unreachable):
+            return found
+        if wrong := await diagnose("nats", options):
+            return wrong
+        if self._client._server_info.get("tls_verify"):  # TLS 1.3 tells a client only by hanging up
+            ours = "did not take ours" if self._pems[1] else "got none"
+            return TlsFailed(f"{self._url} asks for a client's certificate and {ours}", hint="check clientCert")
         return found
 
     async def _connect(self, way: Login, context: ssl.SSLContext | None) -> None:
@@ -164,6 +170,8 @@ class Connection:
                 self._pems = way.pems
 
     async def _error(self, error: Exception) -> None:
+        if not self.connected and self._client._transport is not None:
+            self._client._transport.close()  # the library forgets a connection whose greeting failed
         if self._failure is None:
             self._renew_certificates()
             self.trouble = _translated(error, self._url)
@@ -254,10 +262,6 @@ def _translated(error: Exception, url: str) -> BusError:
         return AuthFailed(f"{url} refused the credentials", hint="check user and password of the EventBus")
     if isinstance(error, _Plain):
         return TlsFailed(f"{url} does not ask for TLS", hint="turn it on there, or set tls: false")
-    if isinstance(error, ssl.SSLError) and (
-        "certificate required" in text.lower() or "bad certificate" in text.lower()
-    ):
-        return TlsFailed(f"{url} refused the client's certificate", hint="check clientCert and clientKey")
     if isinstance(error, nats.errors.NoRespondersError):
         return Unreachable(f"{url} has no JetStream, or it is not ready")
     return Unreachable(f"{url}: {text.removeprefix('nats: ')}")

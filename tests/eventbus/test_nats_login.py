@@ -227,7 +227,7 @@ def test_one_server_of_several_is_enough(secured: Guarded) -> None:
 
 
 @pytest.mark.broker
-def test_a_client_shows_its_certificate(secured: Guarded, signer: Authority) -> None:
+def test_a_client_shows_its_certificate(secured: Guarded, signer: Authority, tmp_path: Path) -> None:
     secured.clients_need_certificates = True
     secured.restart()
     cert, key = signer.issue("client")
@@ -237,7 +237,11 @@ def test_a_client_shows_its_certificate(secured: Guarded, signer: Authority) -> 
             await publish(bus, 1)
 
     asyncio.run(main())
-    assert refusal(secured.options).reason == "TLSFailed"
+    none = refusal(secured.options)
+    assert (none.reason, "got none" in str(none)) == ("TLSFailed", True)
+    cert, key = authority(tmp_path / "stranger").issue("client")
+    strange = refusal({**secured.options, "clientCert": cert, "clientKey": key})
+    assert (strange.reason, "did not take ours" in str(strange)) == ("TLSFailed", True)
 
 
 @pytest.mark.broker
