@@ -27,8 +27,8 @@ from eventbus.tls import client_context
 WITHIN = 2.0
 """Seconds for each step."""
 SECURE = frozenset({"tls", "ssl", "mqtts"})
-NUDGE = b"PING\r\n"
-"""Makes a server that waits for its client to speak, and so is not one that speaks first, answer or hang up."""
+NUDGE = b"PING\r\n\r\n"
+"""Makes a server that waits for a line, or for the end of HTTP's head, answer or hang up; one that hangs stays silent."""
 _EXPIRED = 10
 """X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL's x509_vfy.h."""
 
@@ -139,7 +139,7 @@ async def _answer(
     address: Address, greeting: Greeting, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     """Say hello and judge the reply."""
-    for hello in [greeting.hello] if greeting.hello else [b"", NUDGE]:
+    for hello in (greeting.hello, NUDGE):
         try:
             async with asyncio.timeout(WITHIN):
                 writer.write(hello)

@@ -85,7 +85,8 @@ class Hosted:
                 self._trouble = "it ended by itself"
             except (EvokeError, LookupError, OSError) as error:
                 self._trouble = str(error)
-                self._reason = "SecretNotFound" if isinstance(error, LookupError | NotFound) else "Unreachable"
+                missing = isinstance(error, LookupError | NotFound)
+                self._reason = "SecretNotFound" if missing else str(getattr(error, "reason", "Unreachable"))
                 log.warning("event source %s: %s", self.source.key, error)
             finally:
                 self.running = None
@@ -141,12 +142,7 @@ class Sources:
             made = connect(filled, lambda option: self._settings.resolve(source.key.namespace, option), cells)
             return bridges.wired(source, made, lambda: self._bus(source.bus))
 
-        found: StateStore | None = None
-
-        async def cells() -> StateStore:
-            nonlocal found
-            if found is not None:
-                return found
+        async def cells() -> StateStore:  # asked for each time: a bus that is declared anew is another connection
             for key in (source.bus, Key(source.key.namespace, DEFAULT_BUS)):
                 if (found := await self._bus(key).state("sources", ttl=KEPT)) is not None:
                     return found

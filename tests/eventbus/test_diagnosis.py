@@ -101,6 +101,19 @@ def test_another_protocol(kind: str, words: bytes, monkeypatch: pytest.MonkeyPat
     assert reason_at(kind, saying(b"")) == "NotABroker"
 
 
+@pytest.mark.parametrize("kind", ["nats", "kafka", "mqtt", "redis"])
+def test_a_web_server(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for the end of a request's head."""
+    monkeypatch.setattr(diagnosis, "WITHIN", 0.3)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+
+    assert reason_at(kind, serve) == "NotABroker"
+
+
 @pytest.mark.parametrize(
     ("kind", "words"), [("nats", b"INFO {}\r\n"), ("kafka", b"\0\0\0\x0a\0\0\0\7\0\0"), ("mqtt", b"\x20\2\0\5")]
 )
