@@ -28,7 +28,7 @@ WITHIN = 2.0
 """Seconds for each step."""
 SECURE = frozenset({"tls", "ssl", "mqtts"})
 NUDGE = b"PING\r\n\r\n"
-"""Makes a server that waits for a line, or for the end of HTTP's head, answer or hang up; one that hangs stays silent."""
+"""Makes a server that waits for a line, or for the end of HTTP's head, answer or hang up. One that hangs is silent."""
 _EXPIRED = 10
 """X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL's x509_vfy.h."""
 
