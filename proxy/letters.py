@@ -11,6 +11,7 @@ import re
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
@@ -66,13 +67,19 @@ def destination(subscription: Subscription) -> str:
     """Where the event could not be delivered, as a URI reference."""
     match subscription.sink:
         case UriSink(url=url):
-            return url
+            return _bare(url)
         case TopicSink(subject=subject):
             return f"/topics/{subscription.bus.namespace}/{subscription.bus.name}/{subject}"
         case None if subscription.backends:
             function = subscription.backends[0].revision
             return f"/function/{function.namespace}/{function.function}"
     return f"/triggers/{subscription.key.namespace}/{subscription.trigger or subscription.key.name}"
+
+
+def _bare(url: str) -> str:
+    """*url* without user, password, query and fragment, where a token may stand: copies go to whoever reads a topic."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def copy(found: DeadLetter, subscription: Subscription, code: int, *, bare: bool = False) -> bytes:

@@ -94,6 +94,7 @@ def test_attributes_are_short_and_printable(text: str, want: str) -> None:
 
 def test_destinations() -> None:
     assert destination(subscription(sink=UriSink(url="https://e.example/x"))) == "https://e.example/x"
+    assert destination(subscription(sink=UriSink(url="https://me:pw@e.example:8/x?k=pw#pw"))) == "https://e.example:8/x"
     assert destination(subscription(sink=TopicSink(subject="t"))) == "/topics/default/default/t"
     assert destination(subscription(backends=())) == "/triggers/default/on-reading"
 
