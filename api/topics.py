@@ -9,6 +9,9 @@ from typing import TypeAlias
 Defect: TypeAlias = tuple[Callable[[str], object], str]
 """Whether a topic has this defect, and what it is called."""
 
+RESERVED = "evoke."
+"""Topics of an EventBus that begin so are the platform's own: joins, dead letters on their way, calls that wait."""
+
 _BLANK = re.compile(r"[\x00-\x20\x7f]")
 _KAFKA = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 
@@ -21,6 +24,7 @@ _SUBJECT: Sequence[Defect] = (
     (_BLANK.search, "it has no spaces and no control characters"),
     (lambda topic: set(topic) & set("*>#+"), "`*`, `>`, `#` and `+` are wildcards; name one topic"),
     (lambda topic: topic.startswith("$"), "those that begin with `$` belong to the broker"),
+    (lambda topic: topic.startswith(RESERVED), f"those that begin with `{RESERVED}` belong to the platform"),
     _DOTS,
 )
 _NATS: Sequence[Defect] = (

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from api import topics
 from api.errors import EvokeError
 from api.meta import Key
 from api.model import Snapshot
@@ -28,8 +29,6 @@ from replicas.asgi import Answer, BodyTooLarge, Reply, Request, Router, json_rep
 BODY_LIMIT = 4 << 20
 """Dapr's default --max-body-size."""
 VERSION = "1.14.0-evoke"
-RESERVED = "evoke."
-"""Topics below this prefix belong to the platform."""
 
 
 class DaprError(EvokeError):
@@ -95,7 +94,7 @@ class DaprApi:
         if not topic:
             message = f"topic is empty in pubsub {pubsub}"
             raise DaprError(404, "ERR_TOPIC_NAME_EMPTY", message, "DAPR_PUBSUB_TOPIC_NAME_EMPTY", pubsub)
-        if topic.startswith(RESERVED):
+        if topic.startswith(topics.RESERVED):
             message = f"topic {topic} is not allowed for app id {caller.name}"
             raise DaprError(403, "ERR_PUBSUB_FORBIDDEN", message, "DAPR_PUBSUB_FORBIDDEN", pubsub)
         self._check_component(caller, pubsub)

@@ -112,7 +112,7 @@ def _not_hosted(declared: Sequence[Source], namespace: str, name: str) -> EvokeE
 
 
 def _check_subject(subject: str) -> None:
-    if subject.startswith(("$", "evoke.")):
+    if subject.startswith(("$", topics.RESERVED)):
         raise Spoofed(f"subject {subject[:60]} belongs to the platform")
     wrong = topics.subject(subject) if subject else "the subject is missing: publish?subject=NAME"
     if wrong:

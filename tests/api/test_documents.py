@@ -43,7 +43,7 @@ def test_names_the_field_and_its_line(text: str, code: str, path: str, line: int
     assert [(code, path, line)] == [(problem.code, problem.path, problem.line) for problem in found]
 
 
-TOPICS = ["a b", ">", "a.>", "$SYS", "a#b", "", ".a", "a..b", "x" * 70_000, "a\x00b", "a+b"]
+TOPICS = ["a b", "evoke.dead.a", ">", "a.>", "$SYS", "a#b", "", ".a", "a..b", "x" * 70_000, "a\x00b", "a+b"]
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic[:10])
