@@ -48,7 +48,7 @@ class Cluster:
         self._coordinators: dict[str, int] = {}
         self._closing: set[asyncio.Future[None]] = set()
         self.connected = False
-        self.trouble = "not connected yet"
+        self.trouble: BusError | None = None
         """Why it is not connected."""
 
     async def connect(self) -> int:
@@ -62,7 +62,7 @@ class Cluster:
         except (errors.KafkaError, OSError, TimeoutError) as error:
             await client.close()
             raise _translated(error, self.brokers) from error
-        self._client, self.trouble = client, ""
+        self._client, self.trouble = client, None
         try:
             await self.call(None, wire.alive())
         except BusError as error:
@@ -100,7 +100,7 @@ class Cluster:
                     await self.refresh()
                 await self.call(self._any(), wire.alive())
             except BusError as error:
-                self.trouble = str(error)
+                self.trouble = error
 
     @property
     def brokers(self) -> str:
@@ -123,7 +123,7 @@ class Cluster:
                 raise
             self.connected = False
             self._coordinators.clear()
-            raise _translated(error, self.brokers, self.trouble) from error
+            raise _translated(error, self.brokers, str(self.trouble or "")) from error
         self.connected = True
         return answer
 
@@ -134,7 +134,7 @@ class Cluster:
         """
         if self._client is None or not await self._client.force_metadata_update():
             self.connected = False
-            raise Unreachable(f"{self.brokers} does not answer", hint=self.trouble)
+            raise Unreachable(f"{self.brokers} does not answer", hint=str(self.trouble or ""))
 
     def leader(self, place: Place) -> int | None:
         """The broker that has the partition; None while that is not known."""
@@ -170,7 +170,7 @@ class Cluster:
             try:
                 node = await self._client.coordinator_lookup(CoordinationType.GROUP, group)
             except (errors.KafkaError, OSError, TimeoutError) as error:
-                raise _translated(error, self.brokers, self.trouble) from error
+                raise _translated(error, self.brokers, str(self.trouble or "")) from error
             if self._client.cluster.broker_metadata(node) is None:
                 await self.refresh()
             self._coordinators[group] = node

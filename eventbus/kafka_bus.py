@@ -12,7 +12,7 @@ from api.meta import Key
 from api.model import Bus, Option, Subscription
 from eventbus import cloudevents, kafka_names, kafka_wire
 from eventbus.bus import DeadLetter, Deliver, Incoming, Lost
-from eventbus.errors import LagUnknown, TooLarge, Unreachable
+from eventbus.errors import BusError, LagUnknown, TooLarge, Unreachable
 from eventbus.kafka import Cluster
 from eventbus.kafka_group import Committed, Expired, Group
 from eventbus.kafka_intake import KafkaIntake
@@ -55,6 +55,11 @@ class KafkaBus:
     @property
     def connected(self) -> bool:
         return self._cluster.connected
+
+    @property
+    def trouble(self) -> BusError | None:
+        """Why it is not connected; None when it is, or when that is not known yet."""
+        return None if self.connected else self._cluster.trouble
 
     async def publish(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 WINDOW = 120.0
 """Seconds for which an id is remembered, as on every bus."""
-MOST = 200_000
+MOST = 50_000
 """Ids that are remembered; of more the oldest are forgotten before their time."""
 
 
