@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from api.meta import Key
-from api.model import Bus
+from api.model import Bus, Option
 from eventbus.bus import EventBus
 from eventbus.connect import connect
 from proxy import commits
 from proxy.owner import Owner
-from tests.brokers import Nats, start_nats
+from tests.brokers import start_nats
+from tests.kafka import start_kafka
 from tests.proxy.plant import SUBJECT, Answer, Plant, Replica, event, subscription, until
 
 pytestmark = pytest.mark.broker
@@ -24,15 +25,17 @@ EVENTS = 3000
 CREDIT = 32
 
 
-@pytest.fixture(scope="module")
-def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nats]:
-    server = start_nats(tmp_path_factory.mktemp("nats"))
-    yield server
-    server.stop()
+Make = Callable[[str], EventBus]
+"""Another connection to the bus of that name."""
 
 
-def bus_of(nats: Nats, name: str) -> EventBus:
-    return connect(Bus(key=Key("default", name), kind="nats", options=dict(nats.options)), str)
+@pytest.fixture(scope="module", params=["nats", "kafka"])
+def make(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
+    directory = tmp_path_factory.mktemp(request.param)
+    broker = start_nats(directory) if request.param == "nats" else start_kafka(directory)
+    options = dict[str, Option](broker.options)
+    yield lambda name: connect(Bus(key=Key("default", name), kind=request.param, options=options), str)
+    broker.stop()
 
 
 async def fill(bus: EventBus) -> None:
@@ -43,7 +46,7 @@ async def fill(bus: EventBus) -> None:
         )
 
 
-async def restarted(nats: Nats, name: str, *, killed: bool) -> tuple[Counter[int], int]:
+async def restarted(make: Make, name: str, *, killed: bool) -> tuple[Counter[int], int]:
     """Calls by event over a restart in the middle, and how many had started before it."""
     calls: Counter[int] = Counter()
 
@@ -52,7 +55,7 @@ async def restarted(nats: Nats, name: str, *, killed: bool) -> tuple[Counter[int
         await asyncio.sleep(0.002)
         return {"status": "SUCCESS"}
 
-    publisher, first, second = (bus_of(nats, name) for _ in range(3))
+    publisher, first, second = (make(name) for _ in range(3))
     await fill(publisher)
     async with Plant(subscription(), first) as plant:
         await plant.scale(Replica(handler, credit=CREDIT))
@@ -85,15 +88,15 @@ def kill(owner: Owner) -> None:
         chore.cancel()
 
 
-def test_a_proxy_that_is_asked_to_end_leaves_nothing_to_deliver_twice(nats: Nats) -> None:
-    calls, _ = asyncio.run(restarted(nats, "asked", killed=False))
+def test_a_proxy_that_is_asked_to_end_leaves_nothing_to_deliver_twice(make: Make) -> None:
+    calls, _ = asyncio.run(restarted(make, "asked", killed=False))
 
     assert len(calls) == EVENTS
     assert max(calls.values()) == 1
 
 
-def test_a_proxy_that_is_killed_leaves_what_it_had_not_committed(nats: Nats) -> None:
-    calls, started = asyncio.run(restarted(nats, "killed", killed=True))
+def test_a_proxy_that_is_killed_leaves_what_it_had_not_committed(make: Make) -> None:
+    calls, started = asyncio.run(restarted(make, "killed", killed=True))
 
     again = sum(calls.values()) - EVENTS
     print(f"delivered twice: {again} of {started} that had started")
