@@ -10,6 +10,7 @@ from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
+from eventbus import kafka_expansion
 from eventbus.kafka_records import Record, Stored
 from eventbus.kafka_wire import Place
 
@@ -51,9 +52,11 @@ def read(part: Part, position: int) -> tuple[list[Found], int]:
     found: list[Found] = []
     aborted = sorted(part.aborted, key=lambda one: one[1])
     gone: set[int] = set()
-    batches = MemoryRecords(part.data)
+    batches, at = MemoryRecords(part.data), 0
     while batches.has_next():
         one = batches.next_batch()
+        raw = part.data[at : at + 12 + int.from_bytes(part.data[at + 8 : at + 12], "big")]
+        at += len(raw)
         if one.next_offset <= position:
             continue
         while aborted and aborted[0][1] <= one.base_offset:
@@ -62,15 +65,17 @@ def read(part: Part, position: int) -> tuple[list[Found], int]:
             if ControlRecord.parse(next(one).key) == ABORT_MARKER:
                 gone.discard(one.producer_id)
         elif not (one.is_transactional and one.producer_id in gone):
-            found += _unpack(part.place, one, position)
+            found += _unpack(part.place, one, raw, position)
         position = one.next_offset
     return found, position
 
 
-def _unpack(place: Place, one: Any, position: int) -> list[Found]:
+def _unpack(place: Place, one: Any, raw: bytes, position: int) -> list[Found]:
     try:
         if not one.validate_crc():
             raise errors.CorruptRecordException("its checksum does not hold")
+        if kafka_expansion.too_large(raw):
+            raise errors.CorruptRecordException(f"it becomes more than {kafka_expansion.LIMIT} bytes")
         return [
             Found(Record(*place, r.offset, r.key, r.value, r.headers, r.timestamp / 1000), "")
             for r in one
