@@ -56,6 +56,8 @@ class Bus:
         self.keys: list[str] = []
         self.dedupes: list[str] = []
         self.refusing: Exception | None = None
+        self.slow: tuple[str, asyncio.Event] | None = None
+        """Key whose events wait until the event is set."""
         self.open = asyncio.Event()
         self.open.set()
         self.asked = 0
@@ -65,6 +67,8 @@ class Bus:
         self.asked += 1
         self._changed.set()
         await self.open.wait()
+        if self.slow is not None and self.slow[0] == key:
+            await self.slow[1].wait()
         if self.refusing is not None:
             raise self.refusing
         self.events.append(json.loads(payload))

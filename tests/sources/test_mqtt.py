@@ -15,7 +15,6 @@ from eventbus.errors import BusFull, TooLarge
 from eventbus.mqtt_message import Message
 from tests.brokers import Nats
 from tests.sources.mqtt_world import Bus, Publisher, make, numbers, run, running, start_impatient
-from triggers.sources import mqtt
 from triggers.sources.source import BadSource, SourceError
 
 pytestmark = pytest.mark.broker
@@ -203,7 +202,7 @@ def test_too_large_an_event_does_not_block_its_topic(server: Nats) -> None:
         async with running(source, bus):
             bus.refusing = TooLarge("no")
             await source.publish("t/1", b"1")
-            await bus.wait(lambda: "dropped" in source.state().message)
+            await bus.wait(lambda: "rejected" in source.state().message)
             bus.refusing = None
             await source.publish("t/1", b"2")
             await bus.wait(lambda: bus.events)
@@ -214,7 +213,7 @@ def test_too_large_an_event_does_not_block_its_topic(server: Nats) -> None:
 
 
 def test_a_slow_bus_is_reported(server: Nats, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt, "SATURATED_AFTER", 0.05)
+    monkeypatch.setattr("triggers.sources.lanes.SATURATED_AFTER", 0.05)
 
     async def test() -> None:
         bus, source = Bus(), make(server.mqtt_port, topic="s/#")

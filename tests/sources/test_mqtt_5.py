@@ -19,6 +19,7 @@ from eventbus.errors import BusFull, TooLarge
 from eventbus.mqtt_message import Message
 from tests.certificates import Authority, authority
 from tests.mosquitto import Mosquitto, start_mosquitto
+from tests.relay import Relay
 from tests.sources.mqtt_world import Bus, Publisher, make, numbers, run, running
 
 pytestmark = pytest.mark.broker
@@ -120,7 +121,7 @@ def test_whatever_comes_the_next_message_comes_too(server: Mosquitto, device: Pu
             assert [event["data"] for event in bus.events[2:]] == [1, 2, 3]
             bus.refusing = TooLarge("no")
             await asyncio.to_thread(device.send, "w/1", b"4")
-            await bus.wait(lambda: "refused" in source.state().message)
+            await bus.wait(lambda: "rejected" in source.state().message)
             bus.refusing = None
             await asyncio.to_thread(device.send, "w/1", b"5")
             await bus.wait(lambda: len(bus.events) == 6)
@@ -131,7 +132,7 @@ def test_whatever_comes_the_next_message_comes_too(server: Mosquitto, device: Pu
 
 
 @pytest.mark.parametrize("topic", [None, "a\0b", "a\ud7ffb\x01"])
-def test_a_topic_that_can_be_no_subject_is_refused_and_acknowledged(server: Mosquitto, topic: str | None) -> None:
+def test_a_topic_that_can_be_no_subject_is_rejected_and_acknowledged(server: Mosquitto, topic: str | None) -> None:
     """No broker here lets one through, so the message is made up."""
 
     async def test() -> None:
@@ -143,7 +144,9 @@ def test_a_topic_that_can_be_no_subject_is_refused_and_acknowledged(server: Mosq
             source._arrived(Message(mid=8, topic="fine", payload=b"", qos=1, retained=False, again=False))
             await bus.wait(lambda: acknowledged == [7, 8])
 
-        assert [event["subject"] for event in bus.events] == ["fine"]
+        assert [event.get("subject") for event in bus.events] == [None, "fine"]
+        assert bus.events[0]["type"] == "io.evoke.source.rejected"
+        assert "topic" in str(bus.events[0]["evokeerror"])
 
     run(test)
 
@@ -182,8 +185,36 @@ def test_what_the_bus_did_not_take_comes_again_in_order(server: Mosquitto, devic
     run(test)
 
 
+def test_a_reset_connection_doubles_nothing_that_was_not_acknowledged(server: Mosquitto, device: Publisher) -> None:
+    """Some of it on the bus already, and its PUBACK waiting for an older one."""
+
+    async def test() -> None:
+        bus, go_on = Bus(), asyncio.Event()
+        bus.slow = ("x/0", go_on)
+        with Relay(server.port) as relay:
+            source = make(relay.port, topic="x/#")
+            async with running(source, bus):
+                for number in range(200):
+                    await asyncio.to_thread(device.send, f"x/{number % 4}", str(number))
+                await bus.wait(lambda: len(bus.events) == 150)
+                relay.reset()
+                await bus.wait(lambda: relay.accepted == 2 and source.state().connected)
+                await asyncio.to_thread(device.send, "x/1", "201")
+                await bus.wait(lambda: len(bus.events) == 151)
+                go_on.set()
+                await bus.wait(lambda: len(bus.events) >= 201)
+                await asyncio.to_thread(device.send, "x/0", "200")
+                await bus.wait(lambda: len(bus.events) >= 202)
+
+        for lane in range(4):
+            data = [event["data"] for event in bus.events if event["subject"] == f"x/{lane}"]
+            assert data == list(range(lane, 200 + (lane == 0), 4)) + [201] * (lane == 1)
+
+    run(test)
+
+
 def test_a_full_window_is_reported(server: Mosquitto, device: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("triggers.sources.mqtt.SATURATED_AFTER", 0.05)
+    monkeypatch.setattr("triggers.sources.lanes.SATURATED_AFTER", 0.05)
 
     async def test() -> None:
         bus, source = Bus(), make(server.port, topic="f/#")

@@ -205,7 +205,7 @@ def test_too_large_an_event_does_not_block_its_topic(server: Nats, device: Publi
         async with running(source, bus):
             bus.refusing = TooLarge("no")
             await asyncio.to_thread(device.send, "t/1", "1")
-            await bus.wait(lambda: "refused" in source.state().message)
+            await bus.wait(lambda: "rejected" in source.state().message)
             bus.refusing = None
             await asyncio.to_thread(device.send, "t/1", "2")
             await bus.wait(lambda: bus.events)

@@ -214,7 +214,7 @@ def test_what_the_bus_refuses_does_not_stop_the_rest(server: Nats) -> None:
             async with running(source, bus):
                 bus.refusing = TooLarge("no")
                 await other.send(name, b"0")
-                await bus.wait(lambda: "refused" in source.state().message)
+                await bus.wait(lambda: "rejected" in source.state().message)
                 bus.refusing = None
                 await other.send(name, b"1")
                 await bus.wait(lambda: bus.events)

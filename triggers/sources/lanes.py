@@ -12,8 +12,9 @@ from typing import TypeAlias
 import msgspec
 
 from api.meta import Key
-from eventbus.cloudevents import Malformed, Spoofed
+from eventbus.cloudevents import Malformed, Spoofed, dedupe_id, encode
 from eventbus.errors import BusError, TooLarge
+from triggers.sources.outlet import REJECTED_TYPE
 from triggers.sources.source import Publish
 
 Done: TypeAlias = Callable[[], None]
@@ -31,43 +32,64 @@ class Converted(msgspec.Struct, frozen=True):
     payload: bytes
     key: str
     dedupe: str
+    place: str
+    """Where it stands outside, or a name for its arrival; unique in its source."""
 
 
-class _Waiting:
-    __slots__ = ("at", "done", "event")
+class Waiting:
+    """One event in its lane."""
+
+    __slots__ = ("_started", "at", "done", "event", "withdrawn")
 
     def __init__(self, event: Converted, done: Done) -> None:
         self.event, self.done = event, done
         self.at = time.monotonic()
+        self._started = self.withdrawn = False
+
+    def start(self) -> bool:
+        """Whether it is to be published."""
+        self._started = True
+        return not self.withdrawn
+
+    def withdraw(self) -> None:
+        """Publish it not: it comes again from outside. Without effect once it has begun."""
+        self.withdrawn = not self._started
 
 
 class Lanes:
-    """Publishes until the bus has taken or refused each event; *done* of an event is called then."""
+    """Publishes until the bus has taken each event, or what stands for it; *done* of the event is called then."""
 
-    def __init__(self, source: Key, publish: Publish) -> None:
-        self._source, self._publish = source, publish
-        self._lanes: dict[str, deque[_Waiting]] = {}
+    def __init__(self, source: Key, uri: str, publish: Publish) -> None:
+        self._source, self._uri, self._publish = source, uri, publish
+        self._lanes: dict[str, deque[Waiting]] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
-        self.held = self.published = self.refused = 0
+        self.held = self.published = self.rejected = 0
         self.trouble = ""
         """What the bus said last, while it does not take what it is given."""
-        self.refusal = ""
-        """Why the last event that was refused for good was."""
+        self.remark = ""
+        """How much was rejected, and why the last was."""
 
-    def put(self, lane: str, event: Converted, done: Done) -> None:
-        waiting = _Waiting(event, done)
+    def put(self, lane: str, event: Converted, done: Done) -> Waiting:
+        waiting = Waiting(event, done)
         self.held += 1
         if lane in self._lanes:
             self._lanes[lane].append(waiting)
-            return
-        self._lanes[lane] = deque((waiting,))
-        self._workers[lane] = asyncio.get_running_loop().create_task(self._drain(lane))
+        else:
+            self._lanes[lane] = deque((waiting,))
+            self._workers[lane] = asyncio.get_running_loop().create_task(self._drain(lane))
+        return waiting
 
-    def refuse(self, why: str) -> None:
-        """Count a message of which no event can be made."""
-        self.refused += 1
-        self.refusal = why
-        log.warning("%s: a message was refused: %s", self._source, why)
+    def reject(self, place: str, why: str, done: Done) -> Waiting:
+        """Put what stands for a message of which no event can be made."""
+        return self.put("", self._rejected(place, "", why), done)
+
+    def _rejected(self, place: str, key: str, why: str) -> Converted:
+        self.rejected += 1
+        self.remark = f"{self.rejected} messages were rejected; the last: {why}"
+        log.warning("%s: %s is rejected: %s", self._source, place, why)
+        extensions = {"evokeerror": why[:1000], **({"partitionkey": key} if key else {})}
+        payload = encode(id=place, source=self._uri, type=REJECTED_TYPE, extensions=extensions)
+        return Converted(payload, key, dedupe_id(self._uri, f"rejected {place}"), place)
 
     @property
     def saturated(self) -> bool:
@@ -78,20 +100,22 @@ class Lanes:
     async def _drain(self, lane: str) -> None:
         waiting = self._lanes[lane]
         while waiting:
-            await self._store(waiting[0].event)
+            if waiting[0].start():
+                await self._store(waiting[0].event)
             done = waiting.popleft()
             self.held -= 1
             done.done()
         del self._lanes[lane], self._workers[lane]
 
     async def _store(self, event: Converted) -> None:
-        wait = RETRY_FIRST
+        wait, first = RETRY_FIRST, event
         while True:
             try:
                 await self._publish(event.payload, key=event.key, dedupe=event.dedupe)
             except (TooLarge, Malformed, Spoofed) as error:
-                self.refuse(str(error))
-                return
+                if event is not first:
+                    return
+                event = self._rejected(event.place, event.key, str(error))
             except BusError as error:
                 self.trouble = str(error)
                 await asyncio.sleep(wait)
@@ -100,6 +124,12 @@ class Lanes:
                 self.published += 1
                 self.trouble = ""
                 return
+
+    def reading(self) -> tuple[str, str]:
+        """A Connected reason and its message while the bus does not keep up; else what there is to remark."""
+        if self.saturated:
+            return "SourceSaturated", self.trouble or f"{self.held} messages wait for the bus"
+        return "", self.remark
 
     async def stop(self) -> None:
         workers = list(self._workers.values())

@@ -12,43 +12,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import time
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 
 from api.frames import SourceReading
 from api.model import Source
-from eventbus.cloudevents import Malformed, Spoofed
-from eventbus.errors import BusError, TooLarge
+from eventbus.errors import BusError
 from eventbus.mqtt_address import BadAddress, client_id, read_address
 from eventbus.mqtt_link import Link, Subscription
 from eventbus.mqtt_message import Message
 from eventbus.mqtt_topics import matches
+from eventbus.mqtt_wire import FIVE
+from triggers.sources.lanes import Converted, Lanes, Waiting
 from triggers.sources.mqtt_events import Properties, convert, unfit
 from triggers.sources.source import BadSource, Publish, SourceError, uri
 
-SATURATED_AFTER = 5.0
-"""Seconds that the oldest message may wait for the bus before the source counts as saturated."""
 MAX_HELD = 4096
 """Messages held at most; beyond it those of QoS 0, which nobody can hold back, are dropped and counted."""
 REMEMBERED = 1024
 ACKNOWLEDGED_WITHIN = 9.0
-RETRY_FIRST, RETRY_CAP = 0.1, 5.0
+LOOK_EVERY = 0.1
 TELL_EVERY = 3600.0
 """Seconds between two calls of *subscribed*, a small part of what a broker keeps a session for."""
 
-log = logging.getLogger(__name__)
-
 
 class _Held:
-    __slots__ = ("at", "done", "generation", "id", "message", "topic")
+    __slots__ = ("done", "generation", "message", "waiting")
 
-    def __init__(self, topic: str, message: Message, generation: int, id_: str) -> None:
-        self.topic, self.message, self.generation, self.id = topic, message, generation, id_
-        self.at = time.monotonic()
+    def __init__(self, message: Message, generation: int) -> None:
+        self.message, self.generation = message, generation
+        self.waiting: Waiting | None = None
         self.done = False
 
 
@@ -91,27 +87,26 @@ class MqttSource:
         """In receive order, until acknowledged."""
         self._recent: dict[int, _Seen] = {}
         """By packet id, of this connection: held ones and the last acknowledged."""
-        self._lanes: dict[str, deque[_Held]] = {}
-        self._workers: set[asyncio.Task[None]] = set()
-        self._generation = 0
-        self._received = self._published = self._dropped = 0
-        self._trouble = ""
+        self._unacknowledged: dict[int, _Held] = {}
+        """By packet id, of the connection before."""
+        self._lanes: Lanes | None = None
+        self._generation = self._received = self._dropped = 0
 
     async def run(self, publish: Publish) -> None:
-        self._publish = publish
+        self._lanes = Lanes(self._key, self._uri, publish)
         telling = asyncio.get_running_loop().create_task(self._tell())
         try:
             await self._link.run()
         finally:
-            for task in (telling, *self._workers):
-                task.cancel()
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
+            await self._lanes.stop()
             self._held.clear()
-            self._lanes.clear()
 
     async def _tell(self) -> None:
         """Call *subscribed* once the first subscription stands, and again while it does."""
         while self.subscribed is not None:
-            wait = RETRY_FIRST
+            wait = LOOK_EVERY
             if self._link.connected:
                 with contextlib.suppress(BusError):
                     await self.subscribed()
@@ -119,111 +114,92 @@ class MqttSource:
             await asyncio.sleep(wait)
 
     def _connected(self, session_present: bool) -> None:
+        """The broker sends again what was not acknowledged, and under MQTT 5 as we know it; what waits here would
+        double it."""
         self._generation += 1
         self._recent.clear()
-        if session_present:
-            self._forget_unstarted()
+        self._unacknowledged = {}
+        if not session_present:
+            return
+        held = [one for one in self._held if one.message.qos > 0]
+        if self._link.version == FIVE:
+            self._unacknowledged = {one.message.mid: one for one in held}
+            return
+        for one in held:
+            if one.waiting is not None:
+                one.waiting.withdraw()
 
-    def _forget_unstarted(self) -> None:
-        """The broker sends again what was not acknowledged; what waits here would only double it."""
-        for lane in self._lanes.values():
-            for held in list(lane)[1:]:
-                if held.message.qos > 0 and held.generation != self._generation:
-                    lane.remove(held)
-                    held.done = True
+    def _known(self, message: Message) -> bool:
+        """Whether the connection before brought it and it was not acknowledged: its packet id is still its own (MQTT 5,
+        4.4). That is not so of nats-server, which speaks 3.1.1 only."""
+        held = self._unacknowledged.pop(message.mid, None) if message.qos > 0 and message.again else None
+        if held is None or (held.message.topic, held.message.payload) != (message.topic, message.payload):
+            return False
+        with contextlib.suppress(ValueError):  # it was on the bus before it came again
+            self._held.remove(held)
+        held.generation = self._generation
+        self._held.append(held)  # in the order of this connection
+        self._remember(message)
+        self._acknowledge()
+        return True
 
     def _arrived(self, message: Message) -> None:
-        topic = message.topic
-        if why := unfit(topic):
-            self._refuse(why)
-        if topic is None or why or (message.retained and not self._retained) or not self._wanted(topic):
-            self._acknowledge_unread(message)
+        lanes, topic = self._lanes, message.topic
+        assert lanes is not None
+        if topic is not None and not self._wanted(topic, message):
+            self._hold(message).done = True
+            self._acknowledge()
             return
-        if self._resent(topic, message):
+        if self._known(message) or self._resent(message):
             return
         self._received += 1
-        if message.qos == 0 and len(self._held) >= MAX_HELD:
+        if message.qos == 0 and lanes.held >= MAX_HELD:
             self._dropped += 1
             return
-        self._count += 1
-        held = _Held(topic, message, self._generation, f"{self._boot}-{self._count}")
-        self._held.append(held)
+        held = self._hold(message)
         if message.qos > 0:
-            self._remember(topic, message)
-        lane = self._lanes.setdefault(topic, deque())
-        lane.append(held)
-        if len(lane) == 1:
-            worker = asyncio.get_running_loop().create_task(self._drain(topic, lane))
-            self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
+            self._remember(message)
+        done = partial(self._stored, held)
+        self._count += 1
+        id_ = f"{self._boot}-{self._count}"
+        why = unfit(topic)
+        if topic is None or why:
+            held.waiting = lanes.reject(id_, why, done)
+        else:
+            held.waiting = lanes.put(topic, self._event(topic, message, id_), done)
 
-    def _wanted(self, topic: str) -> bool:
-        """A session may still have the filter from before its source was edited."""
-        return matches(self._topic, topic)
-
-    def _acknowledge_unread(self, message: Message) -> None:
-        """Acknowledge what no event is made of, in its turn."""
-        held = _Held("", message, self._generation, "")
-        held.done = True
+    def _hold(self, message: Message) -> _Held:
+        held = _Held(message, self._generation)
         self._held.append(held)
-        self._acknowledge()
+        return held
 
-    def _resent(self, topic: str, message: Message) -> bool:
+    def _event(self, topic: str, message: Message, id_: str) -> Converted:
+        said = Properties(message.content_type, message.properties, message.expires, message.retained)
+        now = datetime.now(UTC)
+        return convert(topic, message.payload, said, source=self._uri, id=id_, now=now, trusted=self._bridge)
+
+    def _wanted(self, topic: str, message: Message) -> bool:
+        """A session may still have the filter from before its source was edited."""
+        return matches(self._topic, topic) and (self._retained or not message.retained)
+
+    def _resent(self, message: Message) -> bool:
         """Whether a broker that does not wait for our PUBACK (nats-server) sent what we hold or just acknowledged."""
         seen = self._recent.get(message.mid) if message.qos > 0 and message.again else None
-        if seen is None or seen.fingerprint != hash((topic, message.payload)):
+        if seen is None or seen.fingerprint != hash((message.topic, message.payload)):
             return False
         if seen.acknowledged:
             self._link.acknowledge(message.mid, message.qos)
         return True
 
-    def _remember(self, topic: str, message: Message) -> None:
+    def _remember(self, message: Message) -> None:
         self._recent.pop(message.mid, None)
-        self._recent[message.mid] = _Seen(hash((topic, message.payload)))
+        self._recent[message.mid] = _Seen(hash((message.topic, message.payload)))
         if len(self._recent) > MAX_HELD + REMEMBERED:
             del self._recent[next(iter(self._recent))]
 
-    async def _drain(self, topic: str, lane: deque[_Held]) -> None:
-        """Publish what one topic holds, in order."""
-        while lane:
-            await self._store(lane[0])
-            lane.popleft()
-            self._acknowledge()
-        del self._lanes[topic]
-
-    async def _store(self, held: _Held) -> None:
-        message = held.message
-        said = Properties(message.content_type, message.properties, message.expires, message.retained)
-        event = convert(
-            held.topic,
-            message.payload,
-            said,
-            source=self._uri,
-            id=held.id,
-            now=datetime.now(UTC),
-            trusted=self._bridge,
-        )
-        wait = RETRY_FIRST
-        while True:
-            try:
-                await self._publish(event.payload, key=event.key, dedupe=event.dedupe)
-            except (TooLarge, Malformed, Spoofed) as error:
-                self._refuse(str(error))
-                break
-            except BusError as error:
-                self._trouble = str(error)
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, RETRY_CAP)
-            else:
-                self._published += 1
-                self._trouble = ""
-                break
+    def _stored(self, held: _Held) -> None:
         held.done = True
-
-    def _refuse(self, why: str) -> None:
-        self._dropped += 1
-        self._trouble = f"a message was refused: {why}"
-        log.warning("%s: %s", self._key, self._trouble)
+        self._acknowledge()
 
     def _acknowledge(self) -> None:
         while self._held and self._held[0].done:
@@ -235,23 +211,17 @@ class MqttSource:
                 seen.acknowledged = True
 
     def state(self) -> SourceReading:
-        trouble = self._link.trouble
-        reason, message = (trouble.reason, str(trouble)) if trouble else ("", "")
-        if not reason and self._saturated:
-            reason, message = "SourceSaturated", self._trouble or f"{len(self._held)} messages wait for the bus"
+        lanes, trouble = self._lanes, self._link.trouble
+        reason, message = (trouble.reason, str(trouble)) if trouble else lanes.reading() if lanes else ("", "")
+        lost = f"{self._dropped} messages of QoS 0 were dropped because the bus was slower" if self._dropped else ""
         return SourceReading(
             source=self._key,
             connected=self._link.connected,
             received=self._received,
-            published=self._published,
+            published=lanes.published if lanes else 0,
             reason=reason,
-            message=message or (f"{self._dropped} messages were dropped; {self._trouble}" if self._dropped else ""),
+            message=message or lost,
         )
-
-    @property
-    def _saturated(self) -> bool:
-        """The oldest message waits too long, or the receive window stays full."""
-        return bool(self._held) and time.monotonic() - self._held[0].at > SATURATED_AFTER
 
     async def publish(self, topic: str, payload: bytes) -> None:
         """Publish with QoS 1 through the source's own session; returns at the PUBACK."""

@@ -47,7 +47,7 @@ def convert(
     if sent is not None:
         event, read = sent
         key = read.partitionkey or ("" if trusted else topic)
-        return Converted(event, key, cloudevents.dedupe_id(read.source, read.id))
+        return Converted(event, key, cloudevents.dedupe_id(read.source, read.id), id)
     attributes: dict[str, str | int | bool] = {
         "subject": topic,
         "partitionkey": topic,
@@ -66,7 +66,7 @@ def convert(
         time=now,
         extensions=attributes,
     )
-    return Converted(event, str(attributes["partitionkey"]), cloudevents.dedupe_id(source, id))
+    return Converted(event, str(attributes["partitionkey"]), cloudevents.dedupe_id(source, id), id)
 
 
 def _structured(payload: bytes, said: Properties, trusted: bool) -> tuple[bytes, cloudevents.Heading] | None:

@@ -82,7 +82,7 @@ class StoredMqttSource:
         self._boot, self._received, self._dropped = uuid.uuid4().hex[:12], 0, 0
 
     async def run(self, publish: Publish) -> None:
-        self._lanes = Lanes(self._key, publish)
+        self._lanes = Lanes(self._key, self._uri, publish)
         linked = asyncio.get_running_loop().create_task(self._link.run())
         try:
             await self._feed.run()
@@ -143,37 +143,28 @@ class StoredMqttSource:
     def _put(self, topic: str, data: bytes, id_: str, at: datetime, done: Done, *, retained: bool = False) -> None:
         lanes = self._lanes
         assert lanes is not None
-        why = unfit(topic)
-        if why or not matches(self._topic, topic):
-            if why:
-                lanes.refuse(why)
+        if not matches(self._topic, topic):
             done()
             return
         self._received += 1
+        if why := unfit(topic):
+            lanes.reject(id_, why, done)
+            return
         event = convert(topic, data, Properties(retained=retained), source=self._uri, id=id_, now=at)
         lanes.put(topic, event, done)
 
     def state(self) -> SourceReading:
         lanes, trouble = self._lanes, self._feed.trouble
-        reason, message = (trouble.reason, str(trouble)) if trouble else ("", "")
-        if not reason and lanes is not None and lanes.saturated:
-            reason, message = "SourceSaturated", lanes.trouble or f"{lanes.held} messages wait for the bus"
+        reason, message = (trouble.reason, str(trouble)) if trouble else lanes.reading() if lanes else ("", "")
+        lost = f"{self._dropped} messages of QoS 0 were dropped because the bus was slower" if self._dropped else ""
         return SourceReading(
             source=self._key,
             connected=self._feed.connected,
             received=self._received,
             published=lanes.published if lanes else 0,
             reason=reason,
-            message=message or self._remarks(),
+            message=message or lost,
         )
-
-    def _remarks(self) -> str:
-        remarks = (
-            [f"{self._dropped} messages of QoS 0 were dropped because the bus was slower"] if self._dropped else []
-        )
-        if self._lanes is not None and self._lanes.refused:
-            remarks.append(f"{self._lanes.refused} messages were refused; the last: {self._lanes.refusal}")
-        return "; ".join(remarks)
 
     async def publish(self, topic: str, payload: bytes) -> None:
         """Publish with QoS 1, as a device does; returns at the PUBACK."""

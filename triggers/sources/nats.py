@@ -51,7 +51,7 @@ class NatsSource:
         self._boot, self._received, self._dropped = uuid.uuid4().hex[:12], 0, 0
 
     async def run(self, publish: Publish) -> None:
-        self._lanes = Lanes(self._key, publish)
+        self._lanes = Lanes(self._key, self._uri, publish)
         try:
             await self._feed.run()
         finally:
@@ -76,32 +76,25 @@ class NatsSource:
         assert lanes is not None
         self._received += 1
         if why := unfit(subject):
-            lanes.refuse(why)
-            done()
+            lanes.reject(id_, why, done)
             return
         lanes.put(subject, convert(subject, data, headers, source=self._uri, id=id_, time=at), done)
 
     def state(self) -> SourceReading:
         lanes, trouble = self._lanes, self._feed.trouble
-        reason, message = (trouble.reason, str(trouble)) if trouble else ("", "")
-        if not reason and lanes is not None and lanes.saturated:
-            reason, message = "SourceSaturated", lanes.trouble or f"{lanes.held} messages wait for the bus"
+        reason, message = (trouble.reason, str(trouble)) if trouble else lanes.reading() if lanes else ("", "")
         return SourceReading(
             source=self._key,
             connected=self._feed.connected,
             received=self._received,
             published=lanes.published if lanes else 0,
             reason=reason,
-            message=message or self._remarks(),
+            message="; ".join(filter(None, (message, self._remark()))) if not reason else message,
         )
 
-    def _remarks(self) -> str:
-        remarks = [] if self._stored else ["nobody stores this subject: what is sent while disconnected is lost"]
-        if self._dropped:
-            remarks.append(f"{self._dropped} messages were dropped because the bus was slower")
-        if self._lanes is not None and self._lanes.refused:
-            remarks.append(f"{self._lanes.refused} messages were refused; the last: {self._lanes.refusal}")
-        return "; ".join(remarks)
+    def _remark(self) -> str:
+        lost = f"; {self._dropped} were dropped because the bus was slower" if self._dropped else ""
+        return "" if self._stored else f"nobody stores this subject: what is sent while disconnected is lost{lost}"
 
     async def publish(self, topic: str, payload: bytes) -> None:
         """Put a message on a subject of the server; a stream has acknowledged it when this returns."""

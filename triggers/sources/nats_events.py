@@ -33,7 +33,7 @@ def convert(
     sent = _sent(said, data)
     if sent is not None:
         event, read = sent
-        return Converted(event, read.partitionkey or subject, cloudevents.dedupe_id(read.source, read.id))
+        return Converted(event, read.partitionkey or subject, cloudevents.dedupe_id(read.source, read.id), id)
     content_type = next((value for name, value in said.items() if name.lower() == "content-type"), "")
     others = [(name, value) for name, value in said.items() if name.lower() != "content-type"]
     attributes = {"subject": subject, "partitionkey": subject, **extensions(others, omitted="natsomitted")}
@@ -46,7 +46,7 @@ def convert(
         time=time,
         extensions=attributes,
     )
-    return Converted(event, str(attributes["partitionkey"]), cloudevents.dedupe_id(source, id))
+    return Converted(event, str(attributes["partitionkey"]), cloudevents.dedupe_id(source, id), id)
 
 
 def _sent(headers: Mapping[str, str], data: bytes) -> tuple[bytes, cloudevents.Heading] | None:
