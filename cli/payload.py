@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 import sys
 from pathlib import Path
 from typing import IO, Any
 
-from cli.errors import MissingFile
+from cli.errors import MissingFile, Usage
+from functions_framework import strict_json
 
 
 def read(text: str) -> bytes:
@@ -34,20 +34,34 @@ def open_file(text: str) -> IO[bytes] | None:
 
 
 def decode(body: bytes) -> Any:
-    """The JSON value in *body*; None when it holds none."""
+    """The JSON value in *body*; None when it holds none, or something that only some readers take for JSON."""
     try:
-        return json.loads(body)
-    except ValueError:
+        return strict_json.decode(body)
+    except strict_json.BadJson:
         return None
+
+
+def event(body: bytes) -> dict[str, Any] | None:
+    """The members of the CloudEvent that *body* is; None when it is none.
+
+    Raises Usage (E141) for one that is no strict JSON: as data of another event it would not be what was meant.
+    """
+    if b'"specversion"' not in body:
+        return None
+    try:
+        value = strict_json.decode(body)
+    except strict_json.BadJson as error:
+        raise Usage(
+            str(error), code="E141", hint="the data names a specversion, so it is read as a CloudEvent"
+        ) from error
+    return value if isinstance(value, dict) and {"specversion", "type", "source"} <= value.keys() else None
 
 
 def media_type(body: bytes) -> str:
     """JSON where it is JSON, text where it is UTF-8, else bytes."""
     try:
-        json.loads(body)
-    except UnicodeDecodeError:
-        return "application/octet-stream"
-    except ValueError:
+        strict_json.decode(body)
+    except strict_json.BadJson:
         try:
             body.decode()
         except UnicodeDecodeError:
@@ -60,7 +74,7 @@ def members(body: bytes) -> dict[str, Any]:
     """``data`` or ``data_base64`` of a structured CloudEvent, with its content type."""
     kind = media_type(body)
     if kind == "application/json":
-        return {"datacontenttype": kind, "data": json.loads(body)}
+        return {"datacontenttype": kind, "data": strict_json.decode(body)}
     if kind == "application/octet-stream":
         return {"datacontenttype": kind, "data_base64": base64.b64encode(body).decode()}
     return {"datacontenttype": "text/plain", "data": body.decode()}

@@ -68,9 +68,9 @@ def portions(count: int, rate: float) -> Iterator[int]:
 
 def event(body: bytes, type_: str, key: str, subject: str) -> dict[str, Any]:
     """The structured CloudEvent for *body*; a body that already is one keeps all it says."""
-    value = payload.decode(body)
-    if isinstance(value, dict) and {"specversion", "type", "source"} <= value.keys():
-        return {"id": str(uuid.uuid4()), **value, **({"partitionkey": key} if key else {})}
+    whole = payload.event(body)
+    if whole is not None:
+        return {"id": str(uuid.uuid4()), **whole, **({"partitionkey": key} if key else {})}
     members: dict[str, Any] = {
         "specversion": "1.0",
         "id": str(uuid.uuid4()),

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from cli.commands import publish
+from cli.errors import Usage
 from tests.cli import fake
 from tests.cli.conftest import Evoke
 
@@ -57,6 +58,10 @@ def test_publish_of_a_whole_event_keeps_it() -> None:
     assert publish.event(json.dumps(whole).encode(), "other", "", "subject") == whole
     assert publish.event(b"\xff\xfe", "t", "", "s")["data_base64"] == "//4="
     assert publish.event(b"plain", "t", "", "s")["data"] == "plain"
+    assert publish.event(b'{"a": NaN}', "t", "", "s")["data"] == '{"a": NaN}'
+    assert publish.event(b'{"a": 1, "a": 2}', "t", "", "s")["datacontenttype"] == "text/plain"
+    with pytest.raises(Usage, match="E141 JSON has the name 'id' twice at offset 33"):
+        publish.event(b'{"specversion": "1.0", "id": "1", "id": "2"}'.replace(b'"1", ', b'"1",', 1), "t", "", "s")
     assert list(publish.portions(1200, 0)) == [500, 500, 200]
     assert list(publish.portions(5, 10)) == [1, 1, 1, 1, 1]
 
