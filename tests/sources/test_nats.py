@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from api.meta import Key
 from api.model import Source
 from api.platform import spare
-from eventbus import cloudevents
+from eventbus import cloudevents, embedded
 from eventbus.errors import BusFull, TooLarge
 from tests.brokers import Nats, start_nats
+from tests.certificates import authority
+from tests.relay import Relay
 from tests.sources.mqtt_world import Bus, run, running
 from tests.sources.nats_world import outsider
 from triggers.sources.nats import NatsSource
@@ -253,7 +257,7 @@ def test_a_stream_that_comes_later_is_read_then(server: Nats) -> None:
         source = make(server, stream=name, subject=name, start="all")
         async with outsider(server.options) as other, running(source, bus, wait=False):
             await bus.wait(lambda: "stream not found" in source.state().message)
-            assert not source.state().connected
+            assert (source.state().connected, source.state().reason) == (False, "Missing")
             await other.stream(name, name)
             await source.publish(name, b"1")
             await bus.wait(lambda: bus.events)
@@ -286,3 +290,55 @@ def test_each_way_of_not_connecting_has_its_reason(server: Nats) -> None:
 def test_bad_subjects_are_refused(server: Nats, subject: str) -> None:
     with pytest.raises(BadSource):
         make(server, subject=subject)
+
+
+def test_connections_that_are_reset_again_and_again_lose_and_double_nothing(server: Nats) -> None:
+    async def test() -> None:
+        name, bus = fresh(), Bus()
+        with Relay(int(server.url.rpartition(":")[2])) as relay:
+            async with outsider(server.options) as other:
+                await other.stream(name, f"{name}.*")
+                source = make(server, stream=name, subject=f"{name}.*", url=f"nats://{relay.address}")
+                async with running(source, bus):
+                    for number in range(500):
+                        await other.send(f"{name}.{number % 5}", str(number).encode())
+                        if number % 100 == 50:
+                            relay.reset()
+                    await bus.wait(lambda: len(bus.events) >= 500)
+
+        assert len(bus.events) == 500
+        for lane in range(5):
+            data = [event["data"] for event in bus.events if event["subject"] == f"{name}.{lane}"]
+            assert data == list(range(lane, 500, 5))
+
+    run(test)
+
+
+@pytest.mark.parametrize("options", [{"token": "let me in"}, {"user": "u", "password": "p"}])
+def test_token_user_and_tls_are_used(tmp_path: Path, options: dict[str, str]) -> None:
+    issuer, secure = authority(tmp_path / "ca"), Nats(tmp_path, "os")
+    for name, pem in zip(("cert", "key"), issuer.issue("127.0.0.1"), strict=True):
+        (tmp_path / f"{name}.pem").write_text(pem)
+    word = 'token: "let me in"' if "token" in options else "user: u, password: p"
+    config = (
+        f'listen: "{secure.settings.nats}"\njetstream {{ store_dir: "{tmp_path}/js" }}\n'
+        f'tls {{ cert_file: "{tmp_path}/cert.pem", key_file: "{tmp_path}/key.pem" }}\nauthorization {{ {word} }}\n'
+    )
+    (tmp_path / "nats.conf").write_text(config)
+    process = subprocess.Popen([str(embedded.binary()), "-c", str(tmp_path / "nats.conf")], stderr=subprocess.DEVNULL)
+
+    async def test() -> None:
+        reach = {"url": secure.url.replace("nats:", "tls:"), "caCert": issuer.ca, **options}
+        source = Source(key=Key("default", "p.e"), kind="nats", bus=Key("default", "default"), subject="s")
+        made, bus = NatsSource(source, {"subject": "x", **reach}), Bus()
+        async with running(made, bus):  # tries until the server is there
+            await made.publish("x", b"1")
+            await bus.wait(lambda: bus.events)
+
+    try:
+        run(test)
+        assert why(url=secure.url, caCert=issuer.ca, token="no").startswith("AuthFailed")
+        assert why(url=secure.url.replace("nats:", "tls:"), caCert=authority(tmp_path / "b").ca).startswith("TLSFailed")
+    finally:
+        process.terminate()
+        process.wait(10)

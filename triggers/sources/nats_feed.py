@@ -8,10 +8,10 @@ from typing import TypeAlias
 
 from eventbus.diagnosis import diagnose
 from eventbus.errors import BusError, Fenced, Unreachable
-from eventbus.jetstream import JetStream
+from eventbus.jetstream import ApiError, JetStream
 from eventbus.nats import Connection, Message
 from triggers.sources.nats_stream import Place, Reader, Stored
-from triggers.sources.source import SourceError
+from triggers.sources.source import Missing, SourceError
 
 STEPS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 """Seconds before the next try; the last one repeats."""
@@ -101,6 +101,8 @@ class Feed:
 
     async def _cause(self, error: BusError) -> BusError:
         """What is in the way, where the client library did not say."""
+        if isinstance(error, ApiError):
+            return Missing(f"the stream cannot be read: {error}", hint="check stream and subject of the event source")
         if error.reason != Unreachable.reason or self._connection.connected:
             return error
         return await diagnose("nats", self._options()) or error
