@@ -4,7 +4,7 @@ One partition, records of 300 bytes, everything from one asyncio loop: read with
 metadata, publish idempotently with acks=all and a hundred in flight. Both clients are needed: the one that the platform
 uses, and ``pip install confluent-kafka`` beside it.
 
-    python benchmarks/kafka_clients.py
+    python -m benchmarks.kafka_clients
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import asyncio
 import functools
 import resource
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -21,9 +20,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Self
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from tests.kafka import start_kafka  # the repository is no installed package
+from tests.kafka import start_kafka
 
 RECORDS = 60_000
 PUBLISHED = 20_000
