@@ -70,7 +70,7 @@ def run(args: argparse.Namespace, directory: Path) -> None:
     print(f"{delivery.machine()}; {args.number:,} events of {size} B, {args.keys} keys, seed {args.seed}\n")
     kafka = start_kafka(directory / "kafka")
     pid = None
-    delivery.bus_of = lambda settings: bus_of(settings)  # type: ignore[assignment,arg-type,return-value]  # its owner, our bus
+    delivery.bus_of = bus_of  # type: ignore[assignment]  # its owner, our bus
     try:
         pid, address = delivery.replica(directory)
         print("| what | figures |\n|---|---|")
