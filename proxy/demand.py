@@ -12,6 +12,8 @@ PULL_BYTES = 2 << 20
 """Bytes asked for and not yet received, by the mean size so far."""
 ALL_PULLS = 32 << 20
 """The same, of all triggers of a process together."""
+LEAST_PULL = 64 << 10
+"""What each may have under way, however much the others have: most of that are requests of triggers that are idle."""
 
 
 def look_ahead(credit: int, capacity: int) -> int:
@@ -24,17 +26,20 @@ class Pulls:
 
     def __init__(self) -> None:
         self._asked: dict[object, float] = {}
+        self._all = 0.0
 
     def left(self, trigger: object) -> float:
         """Bytes that *trigger* may have under way, what it has included."""
-        return max(0.0, min(PULL_BYTES, ALL_PULLS - sum(self._asked.values()) + self._asked.get(trigger, 0.0)))
+        others = self._all - self._asked.get(trigger, 0.0)
+        return max(LEAST_PULL, min(PULL_BYTES, ALL_PULLS - others))
 
     def asked(self, trigger: object, size: float) -> None:
         """*trigger* has so many bytes under way; 0: none."""
+        self._all += size - self._asked.pop(trigger, 0.0)
         if size > 0:
             self._asked[trigger] = size
-        else:
-            self._asked.pop(trigger, None)
+        if not self._asked:
+            self._all = 0.0  # and no rounding is left
 
 
 def demand(

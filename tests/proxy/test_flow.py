@@ -115,6 +115,17 @@ def test_all_triggers_together_have_thirty_two_megabytes_under_way() -> None:
     for trigger in range(5):
         pulls.asked(trigger, 0)
     assert ask(39) > 1
+    for trigger in range(40):
+        pulls.asked(trigger, 0)
+    assert pulls.left("any") == 2 << 20
+
+
+def test_a_thousand_idle_triggers_leave_room_for_a_busy_one() -> None:
+    pulls = Pulls()
+    for trigger in range(2000):
+        pulls.asked(trigger, 32_768)
+
+    assert demand(credit=32, capacity=4096, held=0, outstanding=0, room=4096, size=512.0, pull=pulls.left("hot")) == 128
 
 
 def test_route_is_stable_by_key_and_follows_the_weights() -> None:
