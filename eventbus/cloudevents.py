@@ -16,7 +16,7 @@ import msgspec
 
 from eventbus.errors import Refused
 from functions_framework import codec
-from functions_framework.attributes import spoofed
+from functions_framework.attributes import is_media_type, spoofed
 from functions_framework.codec import BadEvent
 
 STRUCTURED = codec.STRUCTURED
@@ -49,7 +49,7 @@ class Heading(msgspec.Struct, frozen=True):
 
 
 _heading = msgspec.json.Decoder(Heading)
-_raw = msgspec.json.Decoder(msgspec.Raw)
+_any = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
 
 
@@ -159,7 +159,9 @@ def encode(
 
 
 def data_members(body: bytes, content_type: str | None) -> dict[str, object]:
-    """``datacontenttype`` and ``data`` or ``data_base64`` of one body."""
+    """``datacontenttype`` and ``data`` or ``data_base64`` of one body; what is no content type counts as unknown."""
+    if content_type and not is_media_type(content_type):
+        content_type = None
     media = content_type.partition(";")[0].strip().lower() if content_type else None
     if media is None or media.endswith(("/json", "+json")):
         raw = _json(body)
@@ -174,11 +176,12 @@ def data_members(body: bytes, content_type: str | None) -> dict[str, object]:
 
 
 def _json(body: bytes) -> msgspec.Raw | None:
+    """*body* as it stands, where whoever gets it will be able to read it as JSON."""
     try:
-        body.decode()  # the decoder skims strings without checking their UTF-8
-        return _raw.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        _any.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+    return msgspec.Raw(body)
 
 
 def _text(body: bytes) -> str | None:

@@ -47,6 +47,11 @@ def spoofed(attributes: Mapping[str, Any]) -> str | None:
     return f"attribute {own[:40]} is set by the platform only" if own else None
 
 
+def is_media_type(value: str) -> bool:
+    """Whether *value* may stand in ``datacontenttype``."""
+    return len(value) <= MAX_VALUE and _MEDIA.fullmatch(value) is not None and not _CONTROL.search(value)
+
+
 def _wrong(name: str, value: Any) -> str | None:
     if not _NAME.fullmatch(name) or name == "data":
         return f"attribute name {name[:40]!r} is not allowed; lower-case letters and digits only"
@@ -99,7 +104,7 @@ def _time(value: str) -> str | None:
 
 
 def _media(value: str) -> str | None:
-    return None if _MEDIA.fullmatch(value) else "attribute datacontenttype must be a media type"
+    return None if is_media_type(value) else "attribute datacontenttype must be a media type"
 
 
 def _any(_value: str) -> str | None:

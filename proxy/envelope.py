@@ -26,7 +26,7 @@ TRUE = frozenset({"true", "1", "yes", "y", "on", "t"})
 FALSE = frozenset({"false", "0", "no", "n", "off", "f", ""})
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_value = msgspec.json.Decoder(msgspec.Raw)
+_value = msgspec.json.Decoder()
 _encode = msgspec.json.Encoder().encode
 
 
@@ -113,9 +113,9 @@ def _data(message: Message, media: str) -> dict[str, Any]:
     known = {"datacontenttype": message.content_type or "text/plain"}
     if media == "application/json" or media.endswith("+json"):
         try:
-            message.body.decode()
-            return {**known, "data": _value.decode(message.body)}
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            _value.decode(message.body)
+            return {**known, "data": msgspec.Raw(message.body)}
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
     if media in {"application/octet-stream", "application/cloudevents+protobuf"}:
         return {"datacontenttype": media, "data_base64": b64encode(message.body).decode()}
