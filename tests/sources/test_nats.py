@@ -314,6 +314,24 @@ def test_connections_that_are_reset_again_and_again_lose_and_double_nothing(serv
     run(test)
 
 
+def test_messages_larger_than_a_pull_may_hold_come_bit_by_bit(server: Nats) -> None:
+    async def test() -> None:
+        name, bus = fresh(), Bus()
+        async with outsider(server.options) as other:
+            await other.stream(name, name)
+            source = make(server, stream=name, subject=name)
+            async with running(source, bus):
+                bus.open.clear()
+                for _ in range(16):
+                    await other.send(name, b"x" * (3 << 20))
+                await bus.wait(lambda: source.state().received >= 5)
+                assert source.state().received < 16
+                bus.open.set()
+                await bus.wait(lambda: len(bus.events) == 16)
+
+    run(test)
+
+
 @pytest.mark.parametrize("options", [{"token": "let me in"}, {"user": "u", "password": "p"}])
 def test_token_user_and_tls_are_used(tmp_path: Path, options: dict[str, str]) -> None:
     issuer, secure = authority(tmp_path / "ca"), Nats(tmp_path, "os")

@@ -20,6 +20,8 @@ from triggers.sources.source import Publish
 Done: TypeAlias = Callable[[], None]
 
 RETRY_FIRST, RETRY_CAP = 0.1, 5.0
+MAX_HELD, MAX_BYTES = 4096, 64 << 20
+"""Events, and bytes of them, above which there is no room for what nobody holds back."""
 SATURATED_AFTER = 5.0
 """Seconds that an event may wait for the bus before the source counts as saturated."""
 
@@ -63,7 +65,7 @@ class Lanes:
         self._source, self._uri, self._publish = source, uri, publish
         self._lanes: dict[str, deque[Waiting]] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
-        self.held = self.published = self.rejected = 0
+        self.held = self.published = self.rejected = self._bytes = 0
         self.trouble = ""
         """What the bus said last, while it does not take what it is given."""
         self.remark = ""
@@ -72,6 +74,7 @@ class Lanes:
     def put(self, lane: str, event: Converted, done: Done) -> Waiting:
         waiting = Waiting(event, done)
         self.held += 1
+        self._bytes += len(event.payload)
         if lane in self._lanes:
             self._lanes[lane].append(waiting)
         else:
@@ -92,6 +95,10 @@ class Lanes:
         return Converted(payload, key, dedupe_id(self._uri, f"rejected {place}"), place)
 
     @property
+    def full(self) -> bool:
+        return self.held >= MAX_HELD or self._bytes >= MAX_BYTES
+
+    @property
     def saturated(self) -> bool:
         """Whether an event waits for the bus too long."""
         oldest = min((lane[0].at for lane in self._lanes.values()), default=None)
@@ -104,6 +111,7 @@ class Lanes:
                 await self._store(waiting[0].event)
             done = waiting.popleft()
             self.held -= 1
+            self._bytes -= len(done.event.payload)
             done.done()
         del self._lanes[lane], self._workers[lane]
 

@@ -30,9 +30,8 @@ from triggers.sources.lanes import Converted, Lanes, Waiting
 from triggers.sources.mqtt_events import Properties, convert, unfit
 from triggers.sources.source import BadSource, Publish, SourceError, uri
 
-MAX_HELD = 4096
-"""Messages held at most; beyond it those of QoS 0, which nobody can hold back, are dropped and counted."""
-REMEMBERED = 1024
+REMEMBERED = 8192
+"""Packet ids of a connection."""
 ACKNOWLEDGED_WITHIN = 9.0
 LOOK_EVERY = 0.1
 TELL_EVERY = 3600.0
@@ -153,7 +152,7 @@ class MqttSource:
         if self._known(message) or self._resent(message):
             return
         self._received += 1
-        if message.qos == 0 and lanes.held >= MAX_HELD:
+        if message.qos == 0 and lanes.full:
             self._dropped += 1
             return
         held = self._hold(message)
@@ -194,7 +193,7 @@ class MqttSource:
     def _remember(self, message: Message) -> None:
         self._recent.pop(message.mid, None)
         self._recent[message.mid] = _Seen(hash((message.topic, message.payload)))
-        if len(self._recent) > MAX_HELD + REMEMBERED:
+        if len(self._recent) > REMEMBERED:
             del self._recent[next(iter(self._recent))]
 
     def _stored(self, held: _Held) -> None:

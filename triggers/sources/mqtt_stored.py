@@ -36,8 +36,6 @@ STREAM, STORED = "$MQTT_msgs", "$MQTT.msgs."
 RETAINED_STREAM, RETAINED = "$MQTT_rmsgs", "$MQTT.rmsgs."
 QOS = "Nmqtt-Pub"
 """Header with the QoS with which a message was published."""
-MAX_HELD = 4096
-"""Messages held at most; beyond it those of QoS 0 are dropped and counted."""
 ACKNOWLEDGED_WITHIN = 9.0
 STORE = "store."
 """Options that begin so say how to reach the broker as a NATS server."""
@@ -134,7 +132,7 @@ class StoredMqttSource:
         """QoS 0; the others go by here too, on their way into the stream."""
         if (message.headers or {}).get(QOS) != "0":
             return
-        if self._lanes is not None and self._lanes.held >= MAX_HELD:
+        if self._lanes is not None and self._lanes.full:
             self._dropped += 1
             return
         id_ = f"{self._boot}-{self._received}"

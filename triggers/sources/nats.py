@@ -25,9 +25,6 @@ from triggers.sources.nats_feed import Feed
 from triggers.sources.nats_stream import Place, Stored
 from triggers.sources.source import BadSource, Publish, SourceError, uri
 
-MAX_HELD = 4096
-"""Messages of a plain subject held at most; beyond it they are dropped and counted."""
-
 
 class NatsSource:
     """Options: subject, stream, start, url, user, password, token, tls, caCert, clientCert, clientKey."""
@@ -65,7 +62,7 @@ class NatsSource:
 
     def _passed(self, message: Message) -> None:
         """On a plain subject."""
-        if self._lanes is not None and self._lanes.held >= MAX_HELD:
+        if self._lanes is not None and self._lanes.full:
             self._dropped += 1
             return
         id_ = f"{self._boot}-{self._received}"

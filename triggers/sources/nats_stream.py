@@ -25,6 +25,8 @@ from eventbus.nats import Listening, Message, status
 
 WINDOW = 1000
 """Messages that may be unacknowledged."""
+MAX_HELD_BYTES, PULL_BYTES = 32 << 20, 16 << 20
+"""Of messages that are unacknowledged, and of one pull, or as much as one message of the server may have."""
 ACK_WAIT = 24 * 3600
 """Seconds; redelivery is ours, so the broker's timer must never come first."""
 EXPIRES, HEARTBEAT, SILENCE = 30.0, 5.0, 12.0
@@ -102,6 +104,8 @@ class Reader:
         self._epoch = 0
         self._replies: dict[str, str] = {}
         """Held messages by id, with where their acknowledgement goes."""
+        self._bytes = 0
+        """Of them."""
         self._done: OrderedDict[str, None] = OrderedDict()
         """Ids of the last that were acknowledged: an acknowledgement may be lost with its connection."""
         self._armed = 0
@@ -229,11 +233,16 @@ class Reader:
 
     async def _pull(self, inbox: str) -> None:
         batch = WINDOW - len(self._replies) - self._armed
-        if batch < WINDOW // 4:
+        if batch < WINDOW // 4 or self._bytes > MAX_HELD_BYTES - PULL_BYTES:
             return
         self._armed += batch
         self._heard = time.monotonic()
-        pull = {"batch": batch, "expires": int(EXPIRES * NANOSECONDS), "idle_heartbeat": int(HEARTBEAT * NANOSECONDS)}
+        pull = {
+            "batch": batch,
+            "max_bytes": max(PULL_BYTES, 2 * self._js.connection.max_payload),
+            "expires": int(EXPIRES * NANOSECONDS),
+            "idle_heartbeat": int(HEARTBEAT * NANOSECONDS),
+        }
         target = f"$JS.API.CONSUMER.MSG.NEXT.{self._place.stream}.{self._place.name}-{self._epoch}"
         await self._js.connection.send(target, msgspec.json.encode(pull), inbox)
 
@@ -254,14 +263,16 @@ class Reader:
         again = stored.id in self._replies
         self._replies[stored.id] = message.reply
         if not again:
+            self._bytes += len(stored.data)
             self._arrived(stored)
 
     def _control(self, message: Message) -> None:
+        """A pull ended: with what it left undelivered where it ran out, without where the consumer is gone."""
         headers = message.headers or {}
         code, left = status(headers), headers.get("Nats-Pending-Messages")
         if code == "100":
             return
-        if left is None or code == "409":
+        if left is None:
             self._break()
             return
         self._armed = max(0, self._armed - int(left))
@@ -270,6 +281,7 @@ class Reader:
     def acknowledge(self, stored: Stored) -> None:
         """The message is on the bus."""
         reply = self._replies.pop(stored.id, "")
+        self._bytes -= len(stored.data) if reply else 0
         self._done[stored.id] = None
         if len(self._done) > REMEMBERED:
             self._done.popitem(last=False)
