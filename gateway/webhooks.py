@@ -56,6 +56,7 @@ class Webhooks:
         self._resolve, self._now = resolve, now
         self._received: Counter[Key] = Counter()
         self._published: Counter[Key] = Counter()
+        self._active: Counter[Key] = Counter()
         self._trouble: dict[Key, tuple[str, str]] = {}
         """Reason and message of what was wrong at the last look, or since."""
 
@@ -65,8 +66,9 @@ class Webhooks:
             sources = self._agent.hooks.sources
             await asyncio.gather(*(self._look(source) for source in sources))
             known = {source.key for source in sources}
-            for gone in self._trouble.keys() - known:
-                del self._trouble[gone]
+            for counts in (self._trouble, self._received, self._published):
+                for gone in counts.keys() - known:
+                    del counts[gone]
             await self._outbox.tidy()
             await asyncio.sleep(LOOK_EVERY)
 
@@ -78,6 +80,16 @@ class Webhooks:
         if request.head.method != "POST":
             raise Rejected(405, "method", "a webhook takes POST", headers=(ALLOW,))
         source = hook.source
+        if self._active[source.key] >= self._limits.per_function:
+            raise later(429, "too-many-requests", f"{self._active[source.key]} deliveries are already under way")
+        self._active[source.key] += 1
+        try:
+            await self._take(source, request, below)
+        finally:
+            self._active[source.key] -= 1
+        reply.send(202, [], b"")
+
+    async def _take(self, source: Source, request: Request, below: str) -> None:
         if request.head.header(b"content-encoding") not in {None, b"identity"}:
             raise Rejected(415, "content-encoding", "the body must not be compressed")
         body = await read(request, self._limits.queued_body)
@@ -88,7 +100,6 @@ class Webhooks:
             status = error.status if isinstance(error, Malformed) else 403
             raise Rejected(status, error.code, error.message, hint=error.hint) from error
         await self._store(source, taken)
-        reply.send(202, [], b"")
 
     def _check(self, source: Source, request: Request, body: bytes) -> None:
         """Hold the request to the webhook's secret; raises Rejected 401, or 503 when there is none to hold it to."""

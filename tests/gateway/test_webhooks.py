@@ -197,6 +197,27 @@ def test_nothing_is_accepted_that_the_bus_did_not_store(tmp_path: Path) -> None:
     run(scenario())
 
 
+def test_deliveries_have_a_limit(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with world(tmp_path, limits=Limits(per_function=1)) as here:
+            await serve(here, hook())
+            going, works = asyncio.Event(), here.bus.publish
+
+            async def waits(*words: Any, **more: Any) -> None:
+                await going.wait()
+                await works(*words, **more)
+
+            here.bus.publish = waits  # type: ignore[method-assign] # the broker's time is the test
+            asked = [asyncio.create_task(here.fetch(PATH, method="POST", body=b"x")) for _ in range(2)]
+            (refused,), (held,) = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+            going.set()
+            assert sorted([(await refused)[0], (await held)[0]]) == [202, 429]
+            assert refused.result()[0] == 429
+            assert (await here.fetch(PATH, method="POST", body=b"x"))[0] == 202
+
+    run(scenario())
+
+
 def test_a_path_of_its_own(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with world(tmp_path, interval=timedelta(milliseconds=20)) as here:
@@ -218,7 +239,8 @@ def test_a_path_of_its_own(tmp_path: Path) -> None:
 
 def test_hosts_of_functions_are_theirs_alone(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path, Route(key=Key("default", "hello"), hosts=("hello.example",))) as here:
+        hello = Route(key=Key("default", "hello"), hosts=("hello.example",))
+        async with world(tmp_path, hello, limits=Limits(hold=timedelta(milliseconds=10))) as here:
             await serve(here, hook())
             answer = await here.fetch(PATH, method="POST", headers={"host": "hello.example"}, body=b"x")
             assert answer[0] not in {202, 401}

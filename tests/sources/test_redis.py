@@ -19,7 +19,7 @@ from eventbus.errors import TooLarge, Unreachable
 from tests.certificates import authority
 from tests.redis import Redis, start_redis
 from triggers.sources.redis import RedisSource
-from triggers.sources.redis_client import read_settings
+from triggers.sources.redis_client import RedisStream, read_settings
 from triggers.sources.source import BadSource, SourceError
 
 pytestmark = pytest.mark.broker
@@ -172,6 +172,24 @@ def test_what_the_bus_does_not_take_stands_there_without_its_data(server: Redis,
     asyncio.run(scenario())
 
 
+def test_large_entries_are_read_few_at_a_time(server: Redis, client: redis.Redis) -> None:
+    async def scenario() -> None:
+        for _ in range(12):
+            client.xadd("orders", {"data": b"\xff" * (1 << 20)})
+        stream = RedisStream(read_settings(KEY, {"redisHost": server.host}))
+        await stream.open()
+        try:
+            counts = []
+            for _ in range(3):
+                client.xadd("orders", {"data": b"\xff" * (1 << 20)})
+                counts.append(len(await stream.read(">")))
+            assert counts == [13, 1, 1]
+        finally:
+            await stream.close()
+
+    asyncio.run(scenario())
+
+
 def test_deleted_entries_and_a_lost_group_do_not_stop_it(server: Redis, client: redis.Redis) -> None:
     async def scenario() -> None:
         bus = Bus()
@@ -291,7 +309,9 @@ def test_other_troubles_have_other_names(server: Redis, client: redis.Redis) -> 
 
 def test_a_cluster(tmp_path: Path) -> None:
     async def scenario() -> None:
-        server = await asyncio.to_thread(start_redis, tmp_path / "r", ["cluster-enabled yes"])
+        server = await asyncio.to_thread(
+            start_redis, tmp_path / "r", ["cluster-enabled yes", f"cluster-port {spare()}"]
+        )
         try:
             with redis.Redis(port=server.port) as client:
                 client.execute_command("CLUSTER ADDSLOTSRANGE 0 16383")

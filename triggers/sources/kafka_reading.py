@@ -30,7 +30,8 @@ from triggers.sources.source import Missing
 log = logging.getLogger(__name__)
 
 WINDOW = 1024
-"""Records on their way to the bus."""
+"""Records on their way to the bus, at most, and as many as WINDOW_BYTES hold."""
+WINDOW_BYTES = 8 << 20
 BATCH = 256
 RENEW = 1.5
 """Seconds between heartbeats."""
@@ -58,6 +59,7 @@ class Reading:
         self._group = Group(cluster, wanted.group, self)
         self._stream = Stream(cluster, self._admit, self._arrived, self._lost)
         self._brought: dict[tuple[int, int], Brought] = {}
+        self._held = self._bytes = 0
         self._queues: dict[int, asyncio.Queue[Incoming]] = {}
         self._floors: dict[int, int] = {}
         self._committed: dict[int, int] = {}
@@ -76,7 +78,7 @@ class Reading:
             for place, floor in (await self._start(partitions)).items():
                 self._read(place, floor)
             self._stream.start()
-            self._stream.request(WINDOW)
+            self._request()
             self._spawn(self._keep())
             await self._ended
         except Fault as error:
@@ -120,7 +122,14 @@ class Reading:
 
     def _arrived(self, events: Sequence[Incoming]) -> None:
         for event in events:
+            self._held, self._bytes = self._held + 1, self._bytes + len(event.payload)
             self._queues[event.share].put_nowait(event)
+        self._request()
+
+    def _request(self) -> None:
+        """Ask for a batch more while there is room: what was asked for may come, however large it is."""
+        if self._stream.wanted < BATCH // 2 and self._held < WINDOW and self._bytes < WINDOW_BYTES:
+            self._stream.request(BATCH)
 
     async def _carry(self, partition: int) -> None:
         """Bring what one partition has to the bus, in order, for ever."""
@@ -131,7 +140,9 @@ class Reading:
                 batch.append(queue.get_nowait())
             await self._outlet.store([self._brought.pop((event.share, event.seq)) for event in batch])
             self._floors[partition] = batch[-1].seq
-            self._stream.request(len(batch))
+            self._held -= len(batch)
+            self._bytes -= sum(len(event.payload) for event in batch)
+            self._request()
 
     async def _keep(self) -> None:
         """Commit what the bus has, keep the membership, take new partitions in; for ever."""

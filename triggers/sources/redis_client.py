@@ -24,6 +24,8 @@ from triggers.sources.source import BadSource, Missing
 
 PORT = 6379
 BATCH = 200
+"""Entries of one read, at most, and about as many as BATCH_BYTES hold."""
+BATCH_BYTES = 4 << 20
 BLOCK = 2.0
 """Seconds for which the server holds a read while there is nothing new."""
 CONSUMER = "evoke"
@@ -115,6 +117,7 @@ class RedisStream:
         self._settings = settings
         self._client: Any = None  # Redis and RedisCluster share their commands, and no base class
         self._sentinel: client.Sentinel | None = None
+        self._count = BATCH
 
     async def open(self) -> None:
         """Connect, and make the group, which begins at the oldest entry."""
@@ -132,9 +135,9 @@ class RedisStream:
         block = int(BLOCK * 1000) if after == ">" else None
         async with self._translated():
             found = await self._client.xreadgroup(
-                self._settings.group, CONSUMER, {self._settings.stream: after}, count=BATCH, block=block
+                self._settings.group, CONSUMER, {self._settings.stream: after}, count=self._count, block=block
             )
-        return _entries(found[0][1]) if found else []
+        return self._sized(_entries(found[0][1])) if found else []
 
     async def claim(self) -> list[Entry]:
         """Take over what another consumer of the group left, oldest first."""
@@ -144,9 +147,16 @@ class RedisStream:
                 self._settings.group,
                 CONSUMER,
                 min_idle_time=int(self._settings.idle * 1000),
-                count=BATCH,
+                count=self._count,
             )
-        return _entries(found)
+        return self._sized(_entries(found))
+
+    def _sized(self, entries: list[Entry]) -> list[Entry]:
+        """Let the next read be as large as these say: the server limits a read by entries, not by bytes."""
+        size = sum(len(name) + len(value) for entry in entries for name, value in entry.fields.items())
+        if size:
+            self._count = max(1, min(BATCH, self._count * 2, BATCH_BYTES * len(entries) // size))
+        return entries
 
     async def acknowledge(self, entries: Sequence[Entry]) -> None:
         async with self._translated():
