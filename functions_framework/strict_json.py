@@ -14,7 +14,8 @@ MAX_DEPTH = 128
 """Levels of nesting: every process that reads the event must be able to."""
 
 _STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_TOKEN = re.compile(rf"(?P<string>{_STRING})(?P<name>\s*:)?|(?P<number>-?[0-9][0-9.eE+-]*)|[\[\]{{}}]", re.DOTALL)
+_NUMBER = r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_TOKEN = re.compile(rf"(?P<string>{_STRING})(?P<name>\s*:)?|(?P<number>{_NUMBER})|[\[\]{{}}]", re.DOTALL)
 _BRACKET = re.compile(rf"{_STRING}|[\[\]{{}}]".encode(), re.DOTALL)
 _STEP = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
 _CONSTANT = re.compile(rf"{_STRING}|(NaN|-?Infinity)", re.DOTALL)
