@@ -13,7 +13,11 @@ Truth = Literal["True", "False", "Unknown"]
 ORDER = ("Accepted", "Built", "Connected", "Available", "Routed", "Subscribed", "Scaling")
 """The order in which Ready looks for the first condition that is not True."""
 
-INFORMATIVE = {"Accepted": frozenset({"NotHere", "NotYet"}), "Scaling": frozenset({"AtMax", "Paused"})}
+INFORMATIVE = {
+    "Accepted": frozenset({"NotHere", "NotYet"}),
+    "Connected": frozenset({"SourceSaturated"}),
+    "Scaling": frozenset({"AtMax", "Paused"}),
+}
 """Reasons that leave Ready True: something is not honoured, and the rest works. Where nothing was done Accepted is the
 only condition of ORDER, and Ready is not True."""
 

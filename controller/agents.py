@@ -32,7 +32,7 @@ def facts(agents: Mapping[str, Agent]) -> dict[str, Any]:
             for one in reading.buses
         ),
         "sources": _worst(
-            (one.source, "" if one.connected else _reason(one.reason or "Unreachable", one.message))
+            (one.source, _reason(one.reason or "Unreachable", one.message) if one.reason or not one.connected else "")
             for reading in readings
             for one in reading.sources
         ),

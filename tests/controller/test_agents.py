@@ -50,6 +50,17 @@ def test_subscriptions_and_sources_speak_in_reasons():
     assert found["sources"] == {"d/es.one": "Unreachable: refused"}
 
 
+def test_a_source_that_works_but_not_well_says_so():
+    sources = (
+        SourceReading(source=SOURCE, connected=True, reason="SourceSaturated", message="full"),
+        SourceReading(source=Key("d", "es.two"), connected=True, message="a remark"),
+    )
+
+    found = facts({"proxy-0": Agent("proxy", reading(sources=sources))})
+
+    assert found["sources"] == {"d/es.one": "SourceSaturated: full", "d/es.two": ""}
+
+
 def test_an_owned_subscription_has_no_word():
     triggers = (TriggerReading(subscription=TRIGGER, revision=REVISION),)
 
