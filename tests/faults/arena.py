@@ -20,7 +20,15 @@ import msgspec
 from api.platform import LOOPBACK, spare
 from tests.brokers import Nats, start_nats
 from tests.faults.journal import Ledger
-from tests.faults.producers import HttpProducer, KafkaProducer, MqttProducer, NatsProducer, Producer, make_topic
+from tests.faults.producers import (
+    HttpProducer,
+    KafkaProducer,
+    MqttProducer,
+    NatsProducer,
+    Producer,
+    make_stream,
+    make_topic,
+)
 from tests.faults.project import EMBEDDED, write
 from tests.kafka import Kafka
 from tests.mosquitto import Mosquitto, start_mosquitto
@@ -173,6 +181,7 @@ class Arena:
                 return EMBEDDED
             case "nats":
                 self._upstream, relay = self._nats()
+                make_stream(self._upstream.options, "ledger", "ledger.>")
                 user, password = self._upstream.user, self._upstream.password
                 where = f'url: "nats://{relay.address}", username: {user}, password: "{password}"'
                 return f'nats: {{readings: {{{where}, subject: "ledger.>", stream: ledger, start: all}}}}'
@@ -189,7 +198,7 @@ class Arena:
             case "mqtt":
                 return MqttProducer(self.platform.platform()["mqtt"], self.ledger)
             case "nats":
-                return NatsProducer(self._upstream.options, "ledger", "ledger", self.ledger)
+                return NatsProducer(self._upstream.options, "ledger", self.ledger)
 
     def kinds(self) -> list[str]:
         """Faults that can strike here."""

@@ -176,13 +176,13 @@ class Loop:
 class NatsProducer(Retrying):
     """JetStream, as somebody else's program would publish: with Nats-Msg-Id."""
 
-    def __init__(self, options: Mapping[str, str], stream: str, subject: str, ledger: Ledger) -> None:
+    def __init__(self, options: Mapping[str, str], subject: str, ledger: Ledger) -> None:
         super().__init__(ledger, self._try)
         self._subject = subject
         self._loop = Loop()
-        self._loop.run(self._connect(options, stream))
+        self._loop.run(self._connect(options))
 
-    async def _connect(self, options: Mapping[str, str], stream: str) -> None:
+    async def _connect(self, options: Mapping[str, str]) -> None:
         async def quiet(_error: Exception) -> None:
             """The fates say it."""
 
@@ -196,7 +196,6 @@ class NatsProducer(Retrying):
             error_cb=quiet,
         )
         self._js = self._client.jetstream(timeout=5)
-        await self._js.add_stream(name=stream, subjects=[f"{self._subject}.>"])
 
     def _try(self, messages: Sequence[Message]) -> dict[str, Fate]:
         return self._loop.run(self._all(messages))
@@ -215,6 +214,15 @@ class NatsProducer(Retrying):
     def close(self) -> None:
         self._loop.run(self._client.close())
         self._loop.close()
+
+
+def make_stream(options: Mapping[str, str], name: str, subjects: str) -> None:
+    async def make() -> None:
+        client = await nats.connect(options["url"], user=options.get("user"), password=options.get("password"))
+        await client.jetstream().add_stream(name=name, subjects=[subjects])
+        await client.close()
+
+    asyncio.run(make())
 
 
 class KafkaProducer(Retrying):
