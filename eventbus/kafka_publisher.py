@@ -29,17 +29,18 @@ OVERHEAD = 200
 
 
 class _Publish:
-    __slots__ = ("alone", "answer", "deadline", "record", "timer")
+    __slots__ = ("alone", "answer", "deadline", "record", "timer", "trouble")
 
     def __init__(self, record: Stored, deadline: float) -> None:
         loop = asyncio.get_running_loop()
         self.record, self.deadline = record, deadline
-        self.alone = False
+        self.alone, self.trouble = False, ""
         self.answer: asyncio.Future[None] = loop.create_future()
         self.timer = loop.call_later(deadline - time.monotonic(), self._expire)
 
     def _expire(self) -> None:
-        self.fail(Unreachable("Kafka did not acknowledge in time", hint="publish again, same id"))
+        why = f": {self.trouble}" if self.trouble else ""
+        self.fail(Unreachable(f"Kafka did not acknowledge in time{why}", hint="publish again, same id"))
 
     def fail(self, error: BusError) -> None:
         if not self.answer.done():
@@ -102,6 +103,8 @@ class Lane:
                     self._producer, self._sequence, batch = await self._identity(), 0, b""
                 batch = batch or kafka_batches.batch([one.record for one in group], self._producer, self._sequence)
                 number = await self._send(batch, max(one.deadline for one in group))
+            except AuthFailed as error:
+                return self._fail(group, error)
             except BusError as error:
                 number, trouble = -1, error
             else:
@@ -116,6 +119,8 @@ class Lane:
                 self._producer = None
             elif number >= 0 and number not in kafka_wire.RETRIABLE:
                 return self._refuse(group, trouble, number)
+            for publish in group:
+                publish.trouble = str(trouble)
             await asyncio.sleep(AGAIN[min(tried, len(AGAIN) - 1)])
             tried += 1
             await self._refresh()
@@ -154,6 +159,10 @@ class Lane:
             error = AuthFailed(f"the user may not publish to {self._place[0]}")
         else:
             error = Refused(str(trouble))
+        self._fail(group, error)
+
+    @staticmethod
+    def _fail(group: list[_Publish], error: BusError) -> None:
         for publish in group:
             publish.fail(error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Collection, Mapping
 
@@ -17,6 +18,8 @@ EVENTS = {"max.message.bytes": str(MAX_EVENT + (64 << 10))}
 REPLAYS = dict(EVENTS)
 LETTERS = {"max.message.bytes": str(2 * MAX_EVENT), "cleanup.policy": "compact"}
 """A letter holds its event in base64."""
+READ_AGAIN = 1.0
+"""Seconds for which partitions are taken from here, and then from what the cluster said last."""
 SEEN_WITHIN = 5.0
 """Seconds until a topic that was just made must be known everywhere."""
 
@@ -29,10 +32,17 @@ class Topics:
         self._known: dict[str, list[int]] = {}
         self._making: dict[str, asyncio.Lock] = {}
         self._queued: Counter[str] = Counter()
+        self._read = time.monotonic()
 
     def ready(self, topic: str) -> list[int] | None:
         """Its partitions, where nobody waits to hear of them: so none overtakes who came before."""
-        return None if self._queued[topic] else self._known.get(topic)
+        if self._queued[topic]:
+            return None
+        now = time.monotonic()
+        if now - self._read > READ_AGAIN:
+            self._read = now
+            self._known = {name: found for name in self._known if (found := self._cluster.known(name))}
+        return self._known.get(topic)
 
     async def ensure(self, topic: str, settings: Mapping[str, str] = EVENTS) -> list[int]:
         """Its partitions; made where it does not exist. Callers go on in the order in which they came."""

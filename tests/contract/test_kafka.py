@@ -15,7 +15,7 @@ from eventbus.bus import Attempt, EventBus, Incoming
 from eventbus.errors import BusError, Fenced, Unreachable
 from eventbus.kafka_group import Group
 from eventbus.kafka_marks import LIMIT
-from tests.contract.harness import Broker, Owner, event, fill, ids, letter_of, letters, settled
+from tests.contract.harness import TIMEOUT, Broker, Owner, event, fill, ids, letter_of, letters, settled
 from tests.kafka import Kafka
 
 pytestmark = pytest.mark.broker
@@ -129,6 +129,12 @@ def test_partitions_that_appear_later_are_read_from_their_start(broker: Broker) 
         assert (only.share, only.seq, ids([only])) == (2, 1, [7])
         await owner.intake.commit(2, 1, [])
         assert await settled(bus, subscription, 0) == 0
+        async with asyncio.timeout(TIMEOUT):
+            while {one.share for one in owner.events} != {0, 1, 2}:  # publishers see them too, in their own time
+                before = len(owner.events)
+                owner.intake.request(3)
+                await fill(bus, 3)
+                await owner.wait(lambda before=before: len(owner.events) >= before + 3)  # type: ignore[misc]  # a default binds the round
 
     broker.run(test)
 
