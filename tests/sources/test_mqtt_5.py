@@ -131,6 +131,25 @@ def test_whatever_comes_the_next_message_comes_too(server: Mosquitto, device: Pu
     run(test)
 
 
+@pytest.mark.parametrize("version", ["5", "4"])
+def test_a_message_above_every_limit_does_not_end_the_source(
+    server: Mosquitto, device: Publisher, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MQTT 5 lets the broker keep it; with 3.1.1 it comes, and the bus would refuse it."""
+    monkeypatch.setattr("eventbus.mqtt_wire.MAX_PACKET", 1 << 20)
+
+    async def test() -> None:
+        bus, source = Bus(), make(server.port, topic="huge/#", version=version)
+        async with running(source, bus):
+            await asyncio.to_thread(device.send, "huge/1", b"x" * (2 << 20))
+            await asyncio.to_thread(device.send, "huge/1", b"1")
+            await bus.wait(lambda: bus.events and bus.events[-1]["data"] == 1)
+
+        assert len(bus.events) == (1 if version == "5" else 2)
+
+    run(test)
+
+
 @pytest.mark.parametrize("topic", [None, "a\0b", "a\ud7ffb\x01"])
 def test_a_topic_that_can_be_no_subject_is_rejected_and_acknowledged(server: Mosquitto, topic: str | None) -> None:
     """No broker here lets one through, so the message is made up."""
