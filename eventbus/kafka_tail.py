@@ -9,6 +9,7 @@ from datetime import datetime
 from eventbus import kafka_names
 from eventbus.bus import Incoming
 from eventbus.cloudevents import Malformed
+from eventbus.errors import BusError
 from eventbus.kafka import Cluster
 from eventbus.kafka_batches import Found
 from eventbus.kafka_records import to_event
@@ -44,17 +45,12 @@ async def tail(
     begun = False
     try:
         while True:
-            names = await cluster.topics() if subject == ">" else [kafka_names.topic(subject)]
-            wanted = [name for name in names if subject != ">" or kafka_names.foreign(name)]
-            places = [place for place in await topics.places(wanted) if place not in stream.parts]
-            if places:
-                newest = EARLIEST if begun else LATEST
-                asked = int(since.timestamp() * 1000) if since else newest
-                starts = await cluster.offsets(dict.fromkeys(places, asked))
-                ends = await cluster.offsets(dict.fromkeys(places, LATEST))
-                for place in places:
-                    stream.add(place, place[1], starts[place] if starts[place] >= 0 else ends[place])
-            begun = True
+            try:
+                await _widen(cluster, topics, stream, subject, LATEST if since is None and not begun else since)
+                begun = True
+            except BusError:
+                if not begun:
+                    raise
             end = asyncio.get_running_loop().time() + LOOK_FOR_TOPICS
             try:
                 while True:
@@ -68,3 +64,16 @@ async def tail(
                 pass
     finally:
         await stream.stop()
+
+
+async def _widen(cluster: Cluster, topics: Topics, stream: Stream, subject: str, since: datetime | int | None) -> None:
+    """Follow partitions that are there now, each *since* a time, or LATEST, or from its beginning; raises BusError."""
+    names = await cluster.topics() if subject == ">" else [kafka_names.topic(subject)]
+    wanted = [name for name in names if subject != ">" or kafka_names.foreign(name)]
+    places = [place for place in await topics.places(wanted) if place not in stream.parts]
+    if places:
+        asked = int(since.timestamp() * 1000) if isinstance(since, datetime) else EARLIEST if since is None else since
+        starts = await cluster.offsets(dict.fromkeys(places, asked))
+        ends = await cluster.offsets(dict.fromkeys(places, LATEST))
+        for place in places:
+            stream.add(place, place[1], starts[place] if starts[place] >= 0 else ends[place])

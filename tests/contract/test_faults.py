@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from eventbus.bus import Attempt, EventBus
 from eventbus.errors import Unreachable
-from tests.contract.harness import Broker, Owner, event, fill, ids, publish_surely, settled
+from tests.contract.harness import (
+    TIMEOUT,
+    Broker,
+    Owner,
+    event,
+    fill,
+    ids,
+    publish_surely,
+    settled,
+    tailing,
+)
 
 
 def test_a_killed_broker_loses_nothing_and_repeats_nothing(brokered: Broker) -> None:
@@ -111,5 +122,18 @@ def test_closing_answers_what_waits(brokered: Broker) -> None:
                 await publishing
         finally:
             brokered.server.thaw()
+
+    brokered.run(test)
+
+
+def test_a_tail_goes_on_behind_a_restart(brokered: Broker) -> None:
+    async def test(bus: EventBus) -> None:
+        await bus.publish("topic", event(0))
+        async with tailing(bus, "topic", datetime.now(UTC) - timedelta(minutes=1)) as tail:
+            first = await anext(tail)
+            await asyncio.to_thread(brokered.server.restart)
+            await publish_surely(bus, 1)
+            async with asyncio.timeout(TIMEOUT * 2):
+                assert ids([first, await anext(tail)]) == [0, 1]
 
     brokered.run(test)
