@@ -288,9 +288,11 @@ def test_what_is_to_be_encrypted_is_never_said_in_the_open(plain: Guarded) -> No
 def test_another_protocol_on_the_port() -> None:
     async def main() -> str:
         async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(b"SSH-2.0-other\r\n")
-            await reader.read()
-            writer.close()
+            try:
+                writer.write(b"SSH-2.0-other\r\n")
+                await reader.read()
+            finally:
+                writer.close()
 
         async with await asyncio.start_server(speak, LOOPBACK, 0) as other:
             bus = bus_of({"url": f"{LOOPBACK}:{other.sockets[0].getsockname()[1]}"})
