@@ -95,7 +95,7 @@ class KafkaBus:
     async def open(self, subscription: Subscription, *, worker: str, deliver: Deliver, lost: Lost) -> KafkaIntake:  # noqa: ARG002  # the coordinator knows its members by their connection
         sources = Sources(subscription)
         await self._topics.ensure(sources.topic)
-        group = Group(self._cluster, kafka_names.group(subscription), subscription)
+        group = Group(self._cluster, kafka_names.group(subscription))
         claim = await take(self._cluster, group, sources, time.time())
         intake = KafkaIntake(self._cluster, group, sources, claim, self._letters, self.key.name, deliver, lost)
         intake.start()
@@ -121,7 +121,7 @@ class KafkaBus:
         return sum(max(0, ends[place] - one.floor) for place, one in progress.items())
 
     async def forget(self, subscription: Subscription) -> None:
-        group = Group(self._cluster, kafka_names.group(subscription), subscription)
+        group = Group(self._cluster, kafka_names.group(subscription))
         if subscription.start == "resume":
             if await self._progress(subscription) is not None:  # under a new epoch nobody who owned it goes on
                 await take(self._cluster, group, Sources(subscription), time.time())

@@ -42,8 +42,8 @@ class Expired(BusError):
 class Group:
     """Calls about one consumer group."""
 
-    def __init__(self, cluster: Cluster, name: str, lane: object = 0) -> None:
-        self._cluster, self.name, self._lane = cluster, name, lane
+    def __init__(self, cluster: Cluster, name: str) -> None:
+        self._cluster, self.name = cluster, name
         self._member, self._generation = "", -1
 
     async def _call(self, request: Any, code: Any = lambda answer: answer.error_code, lane: object = 0) -> Any:
@@ -70,10 +70,15 @@ class Group:
 
     async def join(self, topics: Mapping[str, Sequence[int]]) -> None:
         """Become the owner; whoever was it is replaced."""
-        answer = await self._call(wire.join(self.name, INSTANCE, list(topics)), lane=self._lane)
-        self._member, self._generation = answer.member_id, answer.generation_id
-        mine = topics if answer.leader_id == answer.member_id else None
-        await self._call(wire.sync(self.name, self._generation, self._member, INSTANCE, mine), lane=self._lane)
+        lane = object()  # the coordinator may let the first member of a group wait, and with it all behind it
+        try:
+            answer = await self._call(wire.join(self.name, INSTANCE, list(topics)), lane=lane)
+            self._member, self._generation = answer.member_id, answer.generation_id
+            mine = topics if answer.leader_id == answer.member_id else None
+            request = wire.sync(self.name, self._generation, self._member, INSTANCE, mine)
+            await self._call(request, lane=lane)
+        finally:
+            self._cluster.leave_lane(lane)
 
     async def heartbeat(self) -> None:
         """Renew the ownership; raises Fenced when it is somebody else's, Expired when it is nobody's."""

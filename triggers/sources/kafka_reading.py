@@ -56,7 +56,7 @@ class Reading:
 
     def __init__(self, cluster: Cluster, wanted: Wanted, outlet: Outlet) -> None:
         self._cluster, self._wanted, self._outlet = cluster, wanted, outlet
-        self._group = Group(cluster, wanted.group, self)
+        self._group = Group(cluster, wanted.group)
         self._stream = Stream(cluster, self._admit, self._arrived, self._lost)
         self._brought: dict[tuple[int, int], Brought] = {}
         self._held = self._bytes = 0
