@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -211,6 +212,10 @@ class RedisStream:
         where = self._settings.where
         try:
             yield
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                # redis writes under asyncio.wait_for, which up to Python 3.11 swallows a cancellation that comes
+                # together with the result (python/cpython#86296)
+                raise asyncio.CancelledError
         except (exceptions.AuthenticationError, exceptions.NoPermissionError) as error:
             raise AuthFailed(f"{where} refused: {error}", hint="check redisUsername and redisPassword") from error
         except exceptions.ResponseError as error:
