@@ -38,7 +38,7 @@ class ProxyAgent:
         self._connected = connected
         self.buses = Buses(settings)
         self.sources = Sources(settings, self.buses)
-        self.subscriptions = Subscriptions(wiring, self.buses, settings.agent)
+        self.subscriptions = Subscriptions(wiring, self.buses, settings.agent, settings.cache)
         self.snapshots: dict[str, Snapshot] = {}
         self._closings = Closings(wiring.table, self.subscriptions, wiring.send)
         self._assigned: Assign | None = None
@@ -149,7 +149,7 @@ class ProxyAgent:
         subscriptions = {one.key: one for snapshot in snapshots for one in snapshot.subscriptions}
         self.buses.openings.declare(subscriptions.values())
         self.sources.assign(sources, assigned.sources)
-        self.subscriptions.assign(subscriptions, assigned.subscriptions)
+        self.subscriptions.assign(subscriptions, assigned.subscriptions, self.snapshots)
         self.touch()
 
     def _remember(self, assign: Assign) -> None:

@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Collection, Coroutine, Mapping
+from pathlib import Path
 from typing import Any
 
 from api.frames import TriggerReading, Want
 from api.meta import Key, RevisionKey
 from api.model import Subscription
-from eventbus.errors import BusError
 from proxy.buses import Buses, Link
 from proxy.owner import Owner
+from proxy.remains import FILE, Remains
 from proxy.wiring import Wiring
-
-log = logging.getLogger(__name__)
 
 FIRST_CONNECT = 1.0
 """Seconds for which an owner waits for the first connection to its bus before it counts as unreachable."""
 
 
 class Subscriptions:
-    def __init__(self, wiring: Wiring, buses: Buses, worker: str) -> None:
+    def __init__(self, wiring: Wiring, buses: Buses, worker: str, cache: Path) -> None:
         self._wiring, self._buses, self._worker = wiring, buses, worker
         self._owners: dict[Key, Owner] = {}
         self._links: dict[Key, Link] = {}
         self._starting: dict[Key, asyncio.Task[None]] = {}
         self._ending: dict[Key, asyncio.Task[None]] = {}
-        self._owned: dict[Key, tuple[Owner, Link]] = {}
-        """Last owner of everything ever owned here, until its declaration goes."""
+        self._remains = Remains(cache / FILE, buses.link)
         self._by_revision: dict[RevisionKey, list[Owner]] = {}
         wiring.table.subscribe(self._poke)
 
-    def assign(self, declared: Mapping[Key, Subscription], assigned: Collection[Key]) -> None:
-        """Own exactly those of *assigned* that are *declared*: open, change and give up as needed."""
+    def assign(
+        self, declared: Mapping[Key, Subscription], assigned: Collection[Key], namespaces: Collection[str]
+    ) -> None:
+        """Own exactly those of *assigned* that are *declared*: open, change and give up as needed.
+
+        *declared* is all that *namespaces* have: what once was owned here and is not among it is forgotten.
+        """
         wanted = {key: declared[key] for key in assigned if key in declared}
         for key, owner in list(self._owners.items()):
             subscription = wanted.get(key)
@@ -42,11 +44,11 @@ class Subscriptions:
                 self._give_up(key, owner)
             elif subscription != owner.subscription:
                 owner.change(subscription)
+                self._remains.add(subscription, self._links[key])
         for key, subscription in wanted.items():
             if key not in self._owners:
                 self._open(key, subscription)
-        for key in self._owned.keys() - declared.keys():
-            self._forget(key)
+        self._remains.sweep(declared.values(), namespaces, self._ending.get)
         self._by_revision = {}
         for owner in self._owners.values():
             for backend in owner.subscription.backends:
@@ -76,6 +78,7 @@ class Subscriptions:
         for key, owner in list(self._owners.items()):
             self._give_up(key, owner)
         await asyncio.gather(*self._ending.values(), return_exceptions=True)
+        await self._remains.close()
 
     def _link(self, subscription: Subscription) -> Link | None:
         return self._buses.link(subscription.bus)
@@ -86,14 +89,13 @@ class Subscriptions:
             return  # BusNotFound: the controller says so in the conditions
         owner = self._owners[key] = Owner(subscription, lambda: link.bus, self._wiring, self._worker)
         self._links[key] = link
-        self._owned[key] = (owner, link)
-        before = self._ending.get(key)
+        before = [one for one in (self._ending.get(key), self._remains.forgetting(subscription)) if one is not None]
         self._starting[key] = asyncio.get_running_loop().create_task(self._start(owner, link, before))
 
-    @staticmethod
-    async def _start(owner: Owner, link: Link, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait({before})
+    async def _start(self, owner: Owner, link: Link, before: Collection[asyncio.Task[None]]) -> None:
+        if before:
+            await asyncio.wait(before)
+        self._remains.add(owner.subscription, link)
         try:
             async with asyncio.timeout(FIRST_CONNECT):
                 await link.ready.wait()
@@ -108,20 +110,6 @@ class Subscriptions:
         self._links.pop(key)
         self._starting.pop(key).cancel()
         self._end(key, owner.stop())
-
-    def _forget(self, key: Key) -> None:
-        """The Trigger was deleted: end its progress on the bus once its owner is gone."""
-        owner, link = self._owned.pop(key)
-        self._end(key, self._end_progress(owner, link, self._ending.get(key)))
-
-    @staticmethod
-    async def _end_progress(owner: Owner, link: Link, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait({before})
-        try:
-            await link.bus.forget(owner.subscription)
-        except BusError as error:
-            log.warning("progress of %s stays on the bus: %s", owner.subscription.key, error)
 
     def _end(self, key: Key, work: Coroutine[Any, Any, None]) -> None:
         task = self._ending[key] = asyncio.get_running_loop().create_task(work, name=f"end {key}")
