@@ -1,7 +1,7 @@
 """What OpenFunction's event layer gets wrong, on a whole platform of two proxies: none of it is here.
 
-Every defect that is named here is upstream's. A test's events have ids of their own; what must not happen is looked for
-once no subscription has anything left to do.
+The docstrings of tests name the defects, which are upstream's. A test's events have ids of their own; what must not
+happen is looked for once no subscription has anything left to do.
 """
 
 from __future__ import annotations

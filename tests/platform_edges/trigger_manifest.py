@@ -1,4 +1,4 @@
-"""Functions, EventSources and Triggers of test_triggers.py; ``$WEB``, ``$CLOSED`` and ``$RECEIPTS`` are known only there."""
+"""What test_triggers.py declares; ``$WEB``, ``$CLOSED`` and ``$RECEIPTS`` are known only when it runs."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ class World:
     def ends(self) -> dict[str, int]:
         """Pids of everything that no failing receiver may end."""
         planes = {f"plane {number}": pid for number, pid in enumerate(sorted(self.platform.planes()))}
-        return {**self.platform.pids(), "plane": 0} | planes
+        return {role: pid for role, pid in self.platform.pids().items() if role != "plane"} | planes
 
     def assigned(self) -> list[set[str]]:
         """Names of the subscriptions of each proxy, as it keeps them for a start without controller."""
