@@ -15,9 +15,11 @@ import pytest
 
 from api.frames import SourceReading
 from api.meta import Key, SecretKeyRef
-from api.model import Option, Route, Source
+from api.model import Bus, Option, Route, Source
 from eventbus.errors import BusFull, TooLarge, Unreachable
+from eventbus.jetstream_bus import JetStreamBus
 from gateway.limits import Limits
+from tests.brokers import Nats
 from tests.gateway.world import HELLO, World, json_error, run, world
 
 BUS = Key("default", "default")
@@ -195,6 +197,53 @@ def test_nothing_is_accepted_that_the_bus_did_not_store(tmp_path: Path) -> None:
             assert (seen.connected, seen.received, seen.published) == (True, 4, 1)
 
     run(scenario())
+
+
+@pytest.mark.broker
+def test_what_was_accepted_survives_a_killed_broker(tmp_path: Path) -> None:
+    """A real broker is killed between deliveries: each is answered in time, and each 202 is an event that is stored."""
+    broker = Nats(tmp_path)
+
+    async def deliver(here: World, number: int) -> int:
+        answer = await here.fetch(PATH, method="POST", headers={"idempotency-key": str(number)}, body=b"x")
+        return answer[0]
+
+    async def accepted(here: World, numbers: range) -> set[str]:
+        async with asyncio.timeout(15):
+            statuses = await asyncio.gather(*(deliver(here, number) for number in numbers))
+        assert set(statuses) <= {202, 503}
+        return {str(number) for number, status in zip(numbers, statuses, strict=True) if status == 202}
+
+    async def scenario() -> None:
+        await asyncio.to_thread(broker.start)
+        bus = Bus(key=BUS, kind="nats", options=dict(broker.options))
+        async with world(tmp_path, bus=bus, interval=timedelta(milliseconds=20)) as here:
+            await serve(here, hook())
+            stored = await accepted(here, range(50))
+            assert len(stored) == 50
+            deliveries = asyncio.create_task(accepted(here, range(50, 100)))
+            await asyncio.to_thread(broker.kill)
+            assert (await reading(here, lambda one: not one.connected)).reason
+            stored |= await deliveries
+            await asyncio.to_thread(broker.start)
+            await reading(here, lambda one: one.connected)
+            assert await deliver(here, 100) == 202
+            there = JetStreamBus(bus, str)
+            await there.connect()
+            tail = there.tail("default.hooks.push", since=datetime(1970, 1, 1, tzinfo=UTC))
+            found: set[str] = set()
+            async for event in tail:
+                found.add(msgspec.json.decode(event.payload)["id"])
+                if "100" in found:
+                    break
+            await tail.aclose()
+            await there.close()
+            assert stored <= found
+
+    try:
+        run(scenario())
+    finally:
+        broker.stop()
 
 
 def test_deliveries_have_a_limit(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from api.frames import Endpoint, Notice
 from api.meta import Key, RevisionKey
 from api.model import Backend, Bus, Option, Route, Snapshot, Source
 from eventbus.bus import EventBus
+from eventbus.connect import connect as connect_to
 from eventbus.memory import MemoryBus
 from gateway.limits import Limits
 from gateway.main import GatewaySettings, as_written
@@ -26,6 +27,7 @@ from replicas.server import ControlServer
 
 REVISION = RevisionKey("default", "hello", "00001")
 HELLO = Route(key=Key("default", "hello"), hosts=("hello.example",), backends=(Backend(revision=REVISION),))
+MEMORY = Bus(key=Key("default", "default"), kind="memory")
 FAST = Limits(hold=timedelta(seconds=20))
 
 
@@ -110,6 +112,7 @@ class World:
 
     def __init__(self, folder: Path, controller: ControlServer, address: str, bus: MemoryBus) -> None:
         self.folder, self.controller, self.address, self.bus = folder, controller, address, bus
+        self.declared = MEMORY
         self.notices: list[Notice] = []
         self.gateway: asyncio.Task[None]
         self.client = HttpClient()
@@ -134,8 +137,7 @@ class World:
         )
 
     def publish(self, *routes: Route, sources: tuple[Source, ...] = ()) -> None:
-        bus = Bus(key=Key("default", "default"), kind="memory")
-        self.controller.publish(Snapshot(namespace="default", routes=routes, buses=(bus,), sources=sources))
+        self.controller.publish(Snapshot(namespace="default", routes=routes, buses=(self.declared,), sources=sources))
 
     async def ask(
         self,
@@ -174,15 +176,16 @@ async def world(
     limits: Limits = FAST,
     interval: timedelta = timedelta(seconds=20),
     resolve: Resolve = as_written,
+    bus: Bus | None = None,
 ) -> AsyncIterator[World]:
-    """A gateway that knows *routes* (HELLO unless told) and no replica."""
+    """A gateway that knows *routes* (HELLO unless told) and no replica; its bus is in memory unless *bus* is given."""
     notices: list[Notice] = []
     controller = ControlServer(folder / "control.sock", 1, lambda: None, notices.append)
     await controller.start()
-    bus = MemoryBus(Bus(key=Key("default", "default"), kind="memory"), str)
+    memory = MemoryBus(MEMORY, str)
 
-    def connect(_: Bus, __: Callable[[Option], str]) -> EventBus:
-        return bus
+    def connect(declared: Bus, resolve: Callable[[Option], str]) -> EventBus:
+        return memory if declared.kind == "memory" else connect_to(declared, resolve)
 
     bound: asyncio.Future[tuple[str, int]] = asyncio.get_running_loop().create_future()
     settings = GatewaySettings(
@@ -196,7 +199,8 @@ async def world(
     )
     gateway = asyncio.create_task(run_gateway(settings, bound.set_result))
     host, port = await bound
-    made = World(folder, controller, f"{host}:{port}", bus)
+    made = World(folder, controller, f"{host}:{port}", memory)
+    made.declared = bus or MEMORY
     made.notices, made.gateway = notices, gateway
     made.publish(*(routes or (HELLO,)))
     await made.configured()
