@@ -23,6 +23,8 @@ from eventbus.nats_login import Login, login
 
 CONNECT_TIMEOUT = 5.0
 """Seconds for the first connect."""
+CANCEL_AGAIN = 0.5
+"""Seconds for which a cancelled connect may go on before it is cancelled again."""
 RECONNECT_WAIT = 0.1
 """Seconds between attempts: the broker of one machine is back within a second."""
 REFUSED_WAIT = 1.0
@@ -97,6 +99,7 @@ class Connection:
         self._break = asyncio.get_running_loop().create_future()
         self._client = Client()  # one that failed to connect cannot be used again
         trying = asyncio.create_task(self._connect(way, context))
+        caught: Exception | None = None
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await asyncio.wait((trying, failure), return_when=asyncio.FIRST_COMPLETED)
@@ -104,17 +107,24 @@ class Connection:
                     await failure
                 await trying
         except (OSError, TimeoutError, nats.errors.Error) as error:
-            raise await self._cause(error, options) from error
+            caught = error
         finally:
+            await self._end(trying)
             self._failure = None
-            if not trying.done():
-                trying.cancel()
-                await asyncio.wait((trying,))
-                await self._client.close()
             if failure.done() and not failure.cancelled():
                 failure.exception()
+        if caught is not None:
+            raise await self._cause(caught, options) from caught
         version = self._client.connected_server_version
         return f"{version.major}.{version.minor}"
+
+    async def _end(self, trying: asyncio.Task[None]) -> None:
+        """Stop a connect that goes on for ever by itself, and now and then swallows its cancellation."""
+        if not trying.done():
+            while not trying.done():
+                trying.cancel()
+                await asyncio.wait((trying,), timeout=CANCEL_AGAIN)
+            await self._client.close()
 
     async def _cause(self, error: Exception, options: Mapping[str, str]) -> BusError:
         """What stands in the way of a first connect, in words."""
@@ -171,7 +181,8 @@ class Connection:
 
     async def _error(self, error: Exception) -> None:
         if not self.connected and self._client._transport is not None:
-            self._client._transport.close()  # the library forgets a connection whose greeting failed
+            # the library forgets a connection whose greeting failed
+            self._client._transport.close()  # type: ignore[no-untyped-call]  # theirs
         if self._failure is None:
             self._renew_certificates()
             self.trouble = _translated(error, self._url)
