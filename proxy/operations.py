@@ -18,7 +18,7 @@ from api.errors import EvokeError, InvalidInput, NotFound, Problem, Unavailable
 from api.meta import Key
 from api.model import Snapshot, Source
 from eventbus.bus import EventBus
-from eventbus.cloudevents import Heading, Malformed, Spoofed, checked, dedupe_id, from_request
+from eventbus.cloudevents import Heading, Malformed, Spoofed, checked, dedupe_id, from_request, heading
 from eventbus.errors import BusError, BusFull, TooLarge
 from functions_framework.codec import MAX_BATCH, carries_event
 from proxy.buses import Buses
@@ -166,9 +166,10 @@ async def _matching(
 ) -> AsyncIterator[bytes]:
     async for event in bus.tail(subject, since=since):
         try:
+            heading(event.payload)  # what is no event would end the reader's stream of JSON
             if predicate(event.payload):
                 yield one_line(event.payload)
-        except filters.Malformed:
+        except (filters.Malformed, Malformed):
             continue
 
 
