@@ -65,7 +65,8 @@ class Buses:
         """Close the connections to all but these; raises SecretMissing, and closes nothing then."""
         names = {digest(self._resolved(bus)) for bus in declared}
         for name in self._open.keys() - names:
-            await self._open.pop(name).close()
+            with contextlib.suppress(BusError):
+                await self._open.pop(name).close()
 
     async def close(self) -> None:
         for task in [*self._opening.values()]:
@@ -76,11 +77,15 @@ class Buses:
         self._open.clear()
 
     async def _make(self, name: str, bus: Bus) -> EventBus:
-        made = self._connect(bus, str)
+        try:
+            made = self._connect(bus, str)
+        except (ValueError, ImportError) as error:
+            raise Unreachable(f"event bus {bus.key} cannot be used: {error}") from error
         try:
             await made.connect()
         except BaseException:
-            await made.close()
+            with contextlib.suppress(BusError):
+                await made.close()
             raise
         self._open[name] = made
         return made

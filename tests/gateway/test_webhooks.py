@@ -5,57 +5,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from api.frames import SourceReading
 from api.meta import Key, SecretKeyRef
-from api.model import Bus, Option, Route, Source
-from eventbus.errors import BusFull, TooLarge, Unreachable
-from eventbus.jetstream_bus import JetStreamBus
+from api.model import Option, Route
 from gateway.limits import Limits
-from tests.brokers import Nats
-from tests.gateway.world import HELLO, World, json_error, run, world
+from tests.gateway.hooks import PATH, hook, reading, serve, stored
+from tests.gateway.world import json_error, run, world
 
-BUS = Key("default", "default")
-PATH = "/webhook/default/hooks/push"
 EVENT = '{"specversion":"1.0","id":"7","source":"/s","type":"t"}'
 SPECIFIED = {"content-type": "application/cloudevents+json"}
 BATCHED = {"content-type": "application/cloudevents-batch+json"}
-
-
-def hook(name: str = "hooks.push", **options: Option) -> Source:
-    key = Key("default", name)
-    return Source(key=key, kind="http", bus=BUS, subject=f"default.{name}", options=options)
-
-
-async def serve(here: World, *sources: Source) -> None:
-    """Publish *sources*; they are served once the last one is."""
-    here.publish(HELLO, sources=sources)
-    path = sources[-1].options.get("path") or "/webhook/default/" + sources[-1].key.name.replace(".", "/")
-    assert isinstance(path, str)
-    while (await here.fetch(path))[0] != 405:  # noqa: ASYNC110 - what is observed is the other end
-        await asyncio.sleep(0.002)
-
-
-async def stored(here: World, name: str = "hooks.push", count: int = 1) -> list[dict[str, Any]]:
-    tail: AsyncIterator[Any] = here.bus.tail(f"default.{name}", since=datetime(1970, 1, 1, tzinfo=UTC))
-    return [msgspec.json.decode((await anext(tail)).payload) for _ in range(count)]
-
-
-async def reading(here: World, want: Any, name: str = "hooks.push") -> SourceReading:
-    """The first report about *name* that *want* accepts."""
-    while True:
-        for state in here.controller.agents.values():
-            for one in state.readings.sources if state.readings else ():
-                if one.source.name == name and want(one):
-                    return one
-        await asyncio.sleep(0.01)
 
 
 def test_a_delivery_is_stored_before_it_is_accepted(tmp_path: Path) -> None:
@@ -172,78 +136,6 @@ def test_a_secret_is_asked_for_each_time(tmp_path: Path) -> None:
             assert (await reading(here, lambda one: one.connected)).published == 2
 
     run(scenario())
-
-
-def test_nothing_is_accepted_that_the_bus_did_not_store(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with world(tmp_path, interval=timedelta(milliseconds=20)) as here:
-            await serve(here, hook())
-            await reading(here, lambda one: one.connected)
-            bus = here.bus
-            works, answers = bus.publish, []
-            for error in (Unreachable("no broker"), BusFull("full"), TooLarge("large")):
-
-                async def fails(*_: object, why: Exception = error, **__: object) -> None:
-                    raise why
-
-                bus.publish = fails  # type: ignore[method-assign] # the broker's answer is the test
-                response = await here.ask(PATH, method="POST", body=b"x")
-                answers.append((response.status, response.header(b"retry-after")))
-                await response.read(1000)
-            assert answers == [(503, b"1"), (507, b"5"), (413, None)]
-            bus.publish = works  # type: ignore[method-assign] # as above
-            assert (await here.fetch(PATH, method="POST", body=b"x"))[0] == 202
-            seen = await reading(here, lambda one: one.published)
-            assert (seen.connected, seen.received, seen.published) == (True, 4, 1)
-
-    run(scenario())
-
-
-@pytest.mark.broker
-def test_what_was_accepted_survives_a_killed_broker(tmp_path: Path) -> None:
-    """A real broker is killed between deliveries: each is answered in time, and each 202 is an event that is stored."""
-    broker = Nats(tmp_path)
-
-    async def deliver(here: World, number: int) -> int:
-        answer = await here.fetch(PATH, method="POST", headers={"idempotency-key": str(number)}, body=b"x")
-        return answer[0]
-
-    async def accepted(here: World, numbers: range) -> set[str]:
-        async with asyncio.timeout(15):
-            statuses = await asyncio.gather(*(deliver(here, number) for number in numbers))
-        assert set(statuses) <= {202, 503}
-        return {str(number) for number, status in zip(numbers, statuses, strict=True) if status == 202}
-
-    async def scenario() -> None:
-        await asyncio.to_thread(broker.start)
-        bus = Bus(key=BUS, kind="nats", options=dict(broker.options))
-        async with world(tmp_path, bus=bus, interval=timedelta(milliseconds=20)) as here:
-            await serve(here, hook())
-            stored = await accepted(here, range(50))
-            assert len(stored) == 50
-            deliveries = asyncio.create_task(accepted(here, range(50, 100)))
-            await asyncio.to_thread(broker.kill)
-            assert (await reading(here, lambda one: not one.connected)).reason
-            stored |= await deliveries
-            await asyncio.to_thread(broker.start)
-            await reading(here, lambda one: one.connected)
-            assert await deliver(here, 100) == 202
-            there = JetStreamBus(bus, str)
-            await there.connect()
-            tail = there.tail("default.hooks.push", since=datetime(1970, 1, 1, tzinfo=UTC))
-            found: set[str] = set()
-            async for event in tail:
-                found.add(msgspec.json.decode(event.payload)["id"])
-                if "100" in found:
-                    break
-            await tail.aclose()
-            await there.close()
-            assert stored <= found
-
-    try:
-        run(scenario())
-    finally:
-        broker.stop()
 
 
 def test_deliveries_have_a_limit(tmp_path: Path) -> None:
