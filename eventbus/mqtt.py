@@ -9,6 +9,7 @@ messages for a session only after it subscribed, so a subject's subscriptions co
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
@@ -20,6 +21,7 @@ from eventbus import cloudevents
 from eventbus.bus import DeadLetter, Deliver, EventBus, Incoming, Intake, Lost
 from eventbus.errors import BusError, LagUnknown, TooLarge, Unreachable
 from eventbus.mqtt_address import read_address
+from eventbus.mqtt_flow import Flow
 from eventbus.mqtt_link import Link
 from eventbus.mqtt_topics import topic_of
 from eventbus.mqtt_wire import SESSION_EXPIRY
@@ -30,6 +32,10 @@ DEADLINE = 9.0
 """Seconds until a publish that is not acknowledged raises; a caller is told within ten."""
 MAX_EVENT = (4 << 20) - 4096
 """Bytes: what the broker acknowledges must fit into the store too."""
+READ, FORGOTTEN = b"1", b"0"
+"""Marks of a subject whose bridge has subscribed: it is read, or a subscription of it was forgotten since."""
+ASK_EVERY = 5.0
+"""Seconds after which a mark is looked at again."""
 STANDS_FOR = timedelta(seconds=SESSION_EXPIRY)
 """How long the broker keeps the session of a bridge that is away, and so how long its mark is good."""
 
@@ -52,6 +58,8 @@ class MqttBus:
         self._link: Link | None = None
         self._bridged: set[str] = set()
         """Subjects whose bridge stood when it was last looked for."""
+        self._flows: dict[str, Flow] = {}
+        self._asking: set[asyncio.Task[None]] = set()
 
     async def connect(self) -> str:
         """Connect to the store; the MQTT broker may come later, what is stored is delivered meanwhile."""
@@ -86,9 +94,49 @@ class MqttBus:
             payload = cloudevents.with_key(payload, read, key)
         if len(payload) > MAX_EVENT:
             raise TooLarge(f"the event has {len(payload)} bytes, the bus takes {MAX_EVENT}")
-        if self._link is None:
+        link = self._link
+        if link is None:
             raise Unreachable(f"event bus {self.key} is not connected yet")
-        await self._link.publish(topic_of(subject), payload, content_type=cloudevents.STRUCTURED, within=self._deadline)
+        identity, flow = cloudevents.dedupe_id(read.source, read.id), self._flow(subject)
+        due = time.monotonic() + self._deadline
+        try:
+            async with asyncio.timeout(self._deadline), flow.turn:
+                if await self._engaged(flow, subject):
+                    await flow.room()
+                    flow.sent(identity)
+                number = link.submit(topic_of(subject), payload, cloudevents.STRUCTURED)
+        except TimeoutError:
+            raise Unreachable(
+                f"{subject} waits in {self._address} for its bridge; nothing was published",
+                hint="see the condition of the event bus",
+            ) from None
+        try:
+            await link.acknowledged(number, due - time.monotonic())
+        except BusError:
+            flow.failed(identity)
+            raise
+
+    def _flow(self, subject: str) -> Flow:
+        return self._flows.setdefault(subject, Flow(self.store, subject))
+
+    async def _engaged(self, flow: Flow, subject: str) -> bool:
+        """Whether a bridge reads the subject, asked now and then."""
+        now = time.monotonic()
+        if flow.bridged is None or now - flow.asked > ASK_EVERY:
+            flow.asked = now
+            asking = asyncio.get_running_loop().create_task(self._ask(flow, subject))
+            self._asking.add(asking)
+            asking.add_done_callback(self._asking.discard)
+            if flow.bridged is None:
+                await asyncio.shield(asking)
+        return bool(flow.bridged)
+
+    async def _ask(self, flow: Flow, subject: str) -> None:
+        try:
+            marks = await self._marks()
+            flow.bridged = marks is not None and (await marks.get(self._mark(subject))).value == READ
+        except BusError:
+            flow.bridged = bool(flow.bridged)  # as far as is known; without the store nothing is brought anyway
 
     async def open(self, subscription: Subscription, *, worker: str, deliver: Deliver, lost: Lost) -> Intake:
         return await self.store.open(subscription, worker=worker, deliver=deliver, lost=lost)
@@ -114,8 +162,9 @@ class MqttBus:
         if marks is not None:
             name = self._mark(subject)
             with suppress(Conflict):  # another bridge of this subject said so just now
-                await marks.put(name, b"1", (await marks.get(name)).revision)
+                await marks.put(name, READ, (await marks.get(name)).revision)
         self._bridged.add(subject)
+        self._flow(subject).bridged = True
 
     async def _marks(self) -> StateStore | None:
         return await self.store.state("bridges", ttl=STANDS_FOR)
@@ -124,7 +173,12 @@ class MqttBus:
         return token(f"{self.key} {subject}")
 
     async def forget(self, subscription: Subscription) -> None:
+        """Nobody may read the subject any more; if somebody does, its bridge will say so again."""
         await self.store.forget(subscription)
+        marks, name = await self._marks(), self._mark(subscription.subject)
+        if marks is not None and (found := await marks.get(name)).value:
+            with suppress(Conflict):
+                await marks.put(name, FORGOTTEN, found.revision)
 
     def tail(self, subject: str, *, since: datetime | None = None) -> AsyncIterator[Incoming]:
         return self.store.tail(subject, since=since)
@@ -145,6 +199,8 @@ class MqttBus:
         return await self.store.state(name, ttl=ttl)
 
     async def close(self) -> None:
+        for flow in self._flows.values():
+            flow.stop()
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)

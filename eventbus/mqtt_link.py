@@ -193,15 +193,21 @@ class Link:
 
     async def publish(self, topic: str, payload: bytes, *, content_type: str = "", within: float) -> None:
         """Publish with QoS 1, return at the PUBACK; raises Refused, or Unreachable after *within* seconds."""
-        outgoing = _Outgoing(topic, payload, content_type)
+        await self.acknowledged(self.submit(topic, payload, content_type), within)
+
+    def submit(self, topic: str, payload: bytes, content_type: str = "") -> int:
+        """Put a message behind those that wait; acknowledged() of the answer must follow."""
         self._count += 1
-        number = self._count
-        self._waiting[number] = outgoing
+        outgoing = self._waiting[self._count] = _Outgoing(topic, payload, content_type)
         self._unsent.append(outgoing)
         self._send()
+        return self._count
+
+    async def acknowledged(self, number: int, within: float) -> None:
+        """Return at the PUBACK of what was submitted; raises Refused, or Unreachable after *within* seconds."""
         try:
             async with asyncio.timeout(within):
-                await outgoing.done
+                await self._waiting[number].done
         except TimeoutError:
             why = self.trouble or f"{self.address} did not acknowledge within {within:g} s"
             raise Unreachable(str(why), hint="publish again, same id") from None

@@ -34,8 +34,8 @@ REMEMBERED = 8192
 """Packet ids of a connection."""
 ACKNOWLEDGED_WITHIN = 9.0
 LOOK_EVERY = 0.1
-TELL_EVERY = 3600.0
-"""Seconds between two calls of *subscribed*, a small part of what a broker keeps a session for."""
+TELL_EVERY = 20.0
+"""Seconds between two calls of *subscribed*."""
 
 
 class _Held:
