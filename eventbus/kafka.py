@@ -32,6 +32,8 @@ MOVING = 3.0
 """Seconds for which a partition whose leader is moving is asked again."""
 CLOSING = 1.0
 """Seconds for the end of connections when all is left."""
+REFRESHED = 15.0
+"""Seconds after which metadata that do not come are given up."""
 WATCH = 1.0
 """Seconds between two looks at a cluster that is not needed otherwise."""
 METADATA_AGE = 3_000
@@ -118,7 +120,7 @@ class Cluster:
         """One request, one answer; *node* None is any broker. Requests of one lane are answered in turn."""
         try:
             answer = await self._client.send(self._any() if node is None else node, request, group=lane)
-        except (errors.KafkaError, OSError, TimeoutError, KeyError, AttributeError) as error:
+        except (errors.KafkaError, OSError, TimeoutError, KeyError, AttributeError, RuntimeError) as error:
             if isinstance(error, AttributeError) and self._client is not None:
                 raise
             self.connected = False
@@ -132,7 +134,7 @@ class Cluster:
 
         Of all topics: asking for one by its name makes it on a cluster that makes topics by itself.
         """
-        if self._client is None or not await self._client.force_metadata_update():
+        if self._client is None or not await _updated(self._client):
             self.connected = False
             raise Unreachable(f"{self.brokers} does not answer", hint=str(self.trouble or ""))
 
@@ -238,6 +240,23 @@ class Cluster:
     async def close(self) -> None:
         self.connected = False
         await self._leave()
+
+
+async def _updated(client: Any) -> bool:
+    """Whether the metadata were read anew.
+
+    The client's own task for that ends for good on an error that it does not foresee, as a write to a connection that
+    uvloop closed already; then everybody would wait for ever.
+    """
+    task = client._sync_task
+    if task is not None and task.done():
+        client._md_update_fut = None
+        client._sync_task = asyncio.get_running_loop().create_task(client._md_synchronizer())
+    try:
+        async with asyncio.timeout(REFRESHED):
+            return bool(await client.force_metadata_update())
+    except TimeoutError:
+        return False
 
 
 def _translated(error: BaseException, where: str, trouble: str = "") -> BusError:
