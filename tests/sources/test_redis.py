@@ -231,6 +231,23 @@ def test_a_killed_server_and_its_return(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_server_that_hangs(server: Redis, client: redis.Redis) -> None:
+    async def scenario() -> None:
+        bus = Bus()
+        client.xadd("orders", {"data": 0})
+        async with running(bus, redisHost=server.host, readTimeout="100ms") as source:
+            await until(lambda: bus.data() == [0])
+            await asyncio.to_thread(server.freeze)
+            try:
+                assert "says nothing" in await reason(source, "Unreachable")
+            finally:
+                server.thaw()
+            client.xadd("orders", {"data": 1})
+            await until(lambda: bus.data() == [0, 1] and source.state().connected)
+
+    asyncio.run(scenario())
+
+
 def test_credentials_and_rights(tmp_path: Path) -> None:
     lines = ["user default off", "user reader on >s3cret ~orders +@all", "user blind on >s3cret ~orders +ping +hello"]
 
