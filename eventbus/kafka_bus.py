@@ -96,9 +96,10 @@ class KafkaBus:
         sources = Sources(subscription)
         await self._topics.ensure(sources.topic)
         group = Group(self._cluster, kafka_names.group(subscription))
-        claim = await take(self._cluster, group, sources, time.time())
+        now = time.time()
+        claim = await take(self._cluster, group, sources, now)
         intake = KafkaIntake(self._cluster, group, sources, claim, self._letters, self.key.name, deliver, lost)
-        intake.start()
+        await intake.start(now)
         self._intakes = {known for known in self._intakes if known.alive} | {intake}
         return intake
 

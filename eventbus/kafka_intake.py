@@ -21,8 +21,8 @@ from eventbus.kafka_batches import Found
 from eventbus.kafka_group import Committed, Expired, Group
 from eventbus.kafka_letters import Letters
 from eventbus.kafka_marks import Marks
-from eventbus.kafka_reading import read_one
-from eventbus.kafka_recent import Recent
+from eventbus.kafka_reading import before, read_one
+from eventbus.kafka_recent import WINDOW, Recent
 from eventbus.kafka_records import dedupe_of, to_event
 from eventbus.kafka_shares import Shares
 from eventbus.kafka_stream import Stream
@@ -33,6 +33,10 @@ FRESH = 4.0
 """Seconds of monotonic time that one answer of the coordinator is good for."""
 RENEW = 1.5
 """Seconds between heartbeats."""
+LOOK_BACK = 5000
+"""Records of a partition below its floor in which a new owner looks for ids."""
+LOOK_FOR = 2.0
+"""Seconds for which it does so; a takeover must not wait for large events."""
 WRITE_EVERY = 1.0
 """Seconds between two commits that nobody waits for."""
 
@@ -72,10 +76,23 @@ class KafkaIntake:
         self._keeper: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Read, and keep the session; called once."""
+    async def start(self, now: float) -> None:
+        """Read from unix time *now* on, and keep the session; called once."""
+        with contextlib.suppress(BusError):  # then what comes twice is handled twice
+            await self._remember(now)
         self._stream.start()
         self._keeper = asyncio.get_running_loop().create_task(self._keep(), name=f"own {self._group.name}")
+
+    async def _remember(self, now: float) -> None:
+        """Learn which ids the owner before has seen."""
+        end = time.monotonic() + LOOK_FOR
+        for share, one in self._shares.each.items():
+            async for some in before(self._cluster, one.place, one.floor, now - WINDOW, LOOK_BACK, self):
+                for record, _ in some:
+                    if dedupe := dedupe_of(record):
+                        self._recent.seen(dedupe, (share, record.offset + 1), time.monotonic())
+                if time.monotonic() > end:
+                    return
 
     @property
     def alive(self) -> bool:

@@ -54,3 +54,17 @@ async def stored(cluster: Cluster, place: Place, lane: object) -> AsyncIterator[
             if one.record.offset < end:
                 yield one
         first = position
+
+
+async def before(
+    cluster: Cluster, place: Place, end: int, since: float, most: int, lane: object
+) -> AsyncIterator[list[Found]]:
+    """Records below offset *end* that are no older than unix time *since*, the last *most* offsets of them, as they
+    are fetched."""
+    first = (await cluster.offsets({place: int(since * 1000)}))[place]
+    position = max(first, end - most)
+    while 0 <= first < end and position < end:
+        some, position = await fetch(cluster, place, position, lane)
+        yield [one for one in some if one.record.offset < end]
+        if not some:
+            break  # markers only, or nothing that is still stored
