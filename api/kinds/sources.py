@@ -142,11 +142,11 @@ class MqttSource(Wire, frozen=True, kw_only=True):
     topic: MqttTopic
     """Topic filter; ``+`` stands for one level, ``#`` for the rest."""
     consumer_id: str | None = msgspec.field(default=None, name="consumerID")
-    """Client id; its session survives restarts."""
+    """Client id, made from the source's name where it is not given; its session survives restarts."""
     qos: Annotated[int, Meta(ge=0, le=2)] | None = None
-    """Quality of service asked for; 1 where it is not given."""
+    """Quality of service asked for; 1 where it is not given. 2 is received as 1, which loses nothing and may repeat."""
     retain: bool | None = None
-    """Whether retained messages are delivered at the first subscription."""
+    """Whether retained messages become events at the first subscription; ``true`` where it is not given."""
     clean_session: bool | None = None
     """Whether the broker forgets the session at each disconnect, and with it what arrives meanwhile."""
     username: str | None = None
