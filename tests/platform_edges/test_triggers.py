@@ -6,8 +6,6 @@ happen is looked for once no subscription has anything left to do.
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 from collections.abc import Iterator
 from functools import partial
@@ -196,12 +194,29 @@ def test_proxies_share_what_a_condition_waits_for(here: World) -> None:
 def test_what_a_condition_waits_for_survives_kill_9(here: World) -> None:
     here.post("shop/left", "l3", {"k": "killed"})
     here.settled()
-    for pid in here.platform.planes():
-        os.kill(pid, signal.SIGKILL)
+    here.kill_proxies()
     here.post("shop/right", "r3", {"k": "killed"})
     here.settled()
 
     assert pairs(here, "one", "killed") == [{"left": "l3", "right": "r3"}]
+
+
+def test_dead_letters_are_stored_once_though_proxies_are_killed(here: World) -> None:
+    here.receiver.broken["/broken"] = "still out of order"
+    before, known = here.stored("buried"), len(here.letters("failing"))
+    sent = [f"k{number}" for number in range(6)]  # after 20 failures in a row an address would be tried rarely
+    for number, name in enumerate(sent):
+        here.post("shop/storm", name, {"wind": number})
+        if number == 2:
+            here.kill_proxies()
+    here.settled()
+
+    assert here.stored("buried") - before == len(here.letters("failing")) - known == 2 * len(sent)
+    copies = {(one["id"], one["knativeerrordest"]): one["data"] for one in here.got("graveyard", *sent)}
+    assert len(copies) == 2 * len(sent)
+    assert all(data == {"wind": sent.index(name)} for (name, _), data in copies.items())
+    for function in ("two", "fan"):
+        assert {one["id"] for one in here.got(function, *sent)} == set(sent)
 
 
 def test_an_event_that_is_removed_leaves_nothing_behind(here: World) -> None:

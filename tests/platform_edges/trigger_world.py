@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
+import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -127,6 +129,18 @@ class World:
             return await client.consumers(topic(BUS, subject).stream)
 
         return self.broker(look)
+
+    def stored(self, subject: str) -> int:
+        """Events that were ever stored on a topic."""
+
+        async def look(client: Outsider) -> int:
+            return (await client.js.stream_info(topic(BUS, subject).stream)).state.last_seq
+
+        return self.broker(look)
+
+    def kill_proxies(self) -> None:
+        for pid in self.platform.planes():
+            os.kill(pid, signal.SIGKILL)
 
     def broker(self, work: Callable[[Outsider], Awaitable[T]]) -> T:
         here = load(self.platform.state)
