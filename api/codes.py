@@ -39,6 +39,8 @@ CODES: Mapping[str, str] = {
     "E143": "The event bus is not connected, refuses, or did not answer in time: nothing was acknowledged.",
     "E144": "The event bus is full for publishers from outside until its subscribers have caught up.",
     "E145": "An event is larger than the event bus takes.",
+    "E146": "A request to a webhook is not signed with its secret, or the time that it was signed is too far from now.",
+    "E147": "The secret of a webhook cannot be read; the event source's condition says why.",
     "E160": "A file named on the command line is missing or cannot be read.",
     "E161": "There is no such command or option.",
     "E162": "The command line does not hold.",

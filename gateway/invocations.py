@@ -60,7 +60,7 @@ async def read(request: Request, limit: int) -> bytes:
     while request.body is not None and (data := await request.body.chunk()):
         size += len(data)
         if size > limit:
-            raise Rejected(413, "too-large", f"what is stored on a bus has at most {limit} bytes")
+            raise Rejected(413, "E145", f"what is stored on a bus has at most {limit} bytes")
         parts.append(data)
     return b"".join(parts)
 

@@ -154,7 +154,7 @@ class Outbox:
 def rejection(error: BusError) -> Rejected:
     """What a client hears when its event was not stored."""
     if isinstance(error, BusFull):
-        return later(507, "bus-full", str(error), seconds=5)
+        return later(507, "E144", error.message, seconds=5)
     if isinstance(error, TooLarge):
-        return Rejected(413, "too-large", str(error))
-    return later(503, "bus", str(error))
+        return Rejected(413, "E145", error.message)
+    return later(503, "E143", error.message)

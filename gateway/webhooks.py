@@ -91,7 +91,7 @@ class Webhooks:
 
     async def _take(self, source: Source, request: Request, below: str) -> None:
         if request.head.header(b"content-encoding") not in {None, b"identity"}:
-            raise Rejected(415, "content-encoding", "the body must not be compressed")
+            raise Rejected(415, "E141", "the body must not be compressed")
         body = await read(request, self._limits.queued_body)
         self._check(source, request, body)
         try:
@@ -107,14 +107,14 @@ class Webhooks:
             secret = self._secret(source)
         except (EvokeError, LookupError) as error:
             self._trouble[source.key] = ("SecretNotFound", str(error))
-            raise later(503, "secret", "the webhook's secret cannot be read", seconds=5) from error
+            raise later(503, "E147", "the webhook's secret cannot be read", seconds=5) from error
         if secret is None:
             return
         try:
-            signatures.check(secret, dict(request.head.headers), body, now=self._now())
+            signatures.check(secret, request.head.headers, body, now=self._now())
         except BadSignature as error:
             challenge = ((b"www-authenticate", b"HMAC-SHA256"),)
-            raise Rejected(401, "signature", error.message, headers=challenge, hint=error.hint) from error
+            raise Rejected(401, "E146", error.message, headers=challenge, hint=error.hint) from error
 
     async def _store(self, source: Source, taken: list[webhook.Taken]) -> None:
         self._received[source.key] += len(taken)

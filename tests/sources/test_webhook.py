@@ -177,17 +177,17 @@ WHSEC = "whsec_" + base64.b64encode(b"k" * 24).decode()
     ],
 )
 def test_signed_requests(secret: str, headers: dict[bytes, bytes]) -> None:
-    signatures.check(secret, headers, b"body", now=NOW)
+    signatures.check(secret, list(headers.items()), b"body", now=NOW)
     for wrong, body in (("other", b"body"), (secret, b"bodies")):
         with pytest.raises(BadSignature):
-            signatures.check(wrong, headers, body, now=NOW)
+            signatures.check(wrong, list(headers.items()), body, now=NOW)
 
 
 def test_github_s_own_example() -> None:
     """The vector of GitHub's documentation, "Validating webhook deliveries"."""
     digest = b"757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
     headers = {b"x-hub-signature-256": b"sha256=" + digest}
-    signatures.check("It's a Secret to Everybody", headers, b"Hello, World!", now=NOW)
+    signatures.check("It's a Secret to Everybody", list(headers.items()), b"Hello, World!", now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -206,4 +206,10 @@ def test_github_s_own_example() -> None:
 )
 def test_unsigned_requests(headers: dict[bytes, bytes]) -> None:
     with pytest.raises(BadSignature):
+        signatures.check("s3cret", list(headers.items()), b"body", now=NOW)
+
+
+def test_a_repeated_id_cannot_hide_a_replay() -> None:
+    headers = [(b"webhook-id", b"other"), *standard(b"s3cret", b"body").items()]
+    with pytest.raises(BadSignature, match="twice"):
         signatures.check("s3cret", headers, b"body", now=NOW)

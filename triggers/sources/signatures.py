@@ -12,7 +12,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from triggers.sources.source import SourceError
@@ -22,6 +22,7 @@ TOLERANCE = timedelta(minutes=5)
 MOST = 16
 """Signatures of one request that are looked at."""
 
+_ONCE = (b"webhook-id", b"webhook-timestamp", b"webhook-signature", b"x-hub-signature-256")
 _HUB = b"x-hub-signature-256"
 _STANDARD = b"webhook-signature"
 
@@ -30,8 +31,11 @@ class BadSignature(SourceError):
     """The request is not signed with the secret."""
 
 
-def check(secret: str, headers: Mapping[bytes, bytes], body: bytes, *, now: datetime) -> None:
+def check(secret: str, given: Sequence[tuple[bytes, bytes]], body: bytes, *, now: datetime) -> None:
     """Hold a request, header names in lower case, to *secret*; raises BadSignature."""
+    headers = dict(given)
+    if any(sum(name == once for name, _ in given) > 1 for once in _ONCE):  # which one was signed, and which one counts?
+        raise BadSignature("a header of the signature stands there twice")
     if _STANDARD in headers:
         _standard(secret, headers, body, now)
     elif _HUB in headers:
