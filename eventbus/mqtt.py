@@ -34,6 +34,8 @@ MAX_EVENT = (4 << 20) - 4096
 """Bytes: what the broker acknowledges must fit into the store too."""
 READ, FORGOTTEN = b"1", b"0"
 """Marks of a subject whose bridge has subscribed: it is read, or a subscription of it was forgotten since."""
+MOST_FLOWS = 4096
+"""Subjects that are remembered although nothing of them is on the way."""
 ASK_EVERY = 5.0
 """Seconds after which a mark is looked at again."""
 STANDS_FOR = timedelta(seconds=SESSION_EXPIRY)
@@ -117,7 +119,11 @@ class MqttBus:
             raise
 
     def _flow(self, subject: str) -> Flow:
-        return self._flows.setdefault(subject, Flow(self.store, subject))
+        if subject not in self._flows:
+            if len(self._flows) >= MOST_FLOWS:
+                self._flows = {name: flow for name, flow in self._flows.items() if flow.busy}
+            self._flows[subject] = Flow(self.store, subject)
+        return self._flows[subject]
 
     async def _engaged(self, flow: Flow, subject: str) -> bool:
         """Whether a bridge reads the subject, asked now and then."""

@@ -46,6 +46,10 @@ class Flow:
         self.lost = 0
         """Events that the broker acknowledged and did not hand to the bridge."""
 
+    @property
+    def busy(self) -> bool:
+        return bool(self._ahead) or self.turn.locked() or (self._watching is not None and not self._watching.done())
+
     async def room(self) -> None:
         """Wait until one more may be on the way; the holder of the turn asks."""
         self._used = time.monotonic()

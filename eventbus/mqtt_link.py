@@ -83,7 +83,9 @@ class Link:
     ) -> None:
         self.address, self.client_id = address, client_id
         self._clean = clean
-        self._version, self._fixed = version or FIVE, version > 0
+        self._version, self._pinned = version or FIVE, version > 0
+        self._settled = False
+        """A connection of this version stood once."""
         self._subscription = subscription
         self._subscribed = False
         self._session = False
@@ -141,7 +143,7 @@ class Link:
             await wire.connect()
             await self._subscribe(wire)
             began = time.monotonic()
-            self.connected, self._failure, self._fixed = True, None, True
+            self.connected, self._failure, self._settled = True, None, True
             self._send_again()
             await asyncio.shield(wire.ended)
         except BusError as error:
@@ -171,10 +173,11 @@ class Link:
     def _ended(self, error: BusError, began: float) -> float:
         self._failure = error
         self._wire = None
-        if isinstance(error, Unsupported | Silent) and not self._fixed:
+        refused = isinstance(error, Unsupported)
+        if not self._pinned and (refused or (isinstance(error, Silent) and not self._settled)):
             # a broker that is too old refuses MQTT 5, or hangs up on it
             self._version = THREE if self._version == FIVE else FIVE
-            return STEPS[0] if isinstance(error, Unsupported) else self._pauses.refused()
+            return self._pauses.refused()
         if not began:
             return self._pauses.refused()
         taken = isinstance(error, SessionTaken)

@@ -20,7 +20,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from eventbus.errors import AuthFailed, BusError, NotABroker, Refused, SessionTaken, TooLarge, Unreachable
 from eventbus.mqtt_address import Address
-from eventbus.mqtt_message import Message
+from eventbus.mqtt_message import Message, received
 from eventbus.mqtt_refusals import Silent, refused_connection, refused_message, translated
 from eventbus.tls import client_context
 
@@ -227,24 +227,7 @@ class Wire:
                 waiting.cancel()
 
     def _message(self, _client: object, _userdata: object, message: paho.MQTTMessage) -> None:
-        properties = message.properties
-        try:
-            topic: str | None = message.topic
-        except UnicodeDecodeError:
-            topic = None
-        self._on_incoming(
-            Message(
-                mid=message.mid,
-                topic=topic,
-                payload=bytes(message.payload),
-                qos=message.qos,
-                retained=message.retain,
-                again=message.dup,
-                content_type=getattr(properties, "ContentType", ""),
-                properties=tuple(getattr(properties, "UserProperty", ())),
-                expires=getattr(properties, "MessageExpiryInterval", None),
-            )
-        )
+        self._on_incoming(received(message))
 
     def acknowledge(self, mid: int, qos: int) -> None:
         if qos > 0 and self._socket is not None:
