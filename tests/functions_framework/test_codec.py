@@ -81,7 +81,8 @@ def test_what_we_write_the_sdk_reads(required, data):
     ours = CloudEvent({**required}, data)
     body = json.dumps(ours.to_dict()).encode()
 
-    theirs = from_http({"content-type": "application/cloudevents+json"}, body)
+    plain = (lambda raw: raw) if isinstance(data, bytes) else None  # its default reads any base64 as JSON
+    theirs = from_http({"content-type": "application/cloudevents+json"}, body, data_unmarshaller=plain)
 
     alike(ours, theirs)
     assert {n: v for n, v in theirs.get_attributes().items() if v is not None} == dict(ours)
