@@ -1,8 +1,8 @@
 """Starts the processes of one local platform, restarts them, and stops them in order. Decides nothing.
 
 ``python -m cli.supervise --state DIR [--port N] [--proxies N] [--durability os] [--no-watch]``. When this process ends
-the kernel ends the children (PDEATHSIG) and frees the lock, so that no start ever meets the remains of an earlier one. PDEATHSIG
-follows the forking thread: everything here happens in the main thread.
+the kernel ends the children (PDEATHSIG) and frees the lock, so that no start ever meets the remains of an earlier one.
+PDEATHSIG follows the forking thread: everything here happens in the main thread.
 """
 
 from __future__ import annotations
