@@ -75,9 +75,9 @@ def addresses(kind: str, options: Mapping[str, str]) -> list[Address]:
         return []
     found = []
     for one in filter(None, (part.strip() for part in text.split(","))):
-        parts = urlsplit(one if "://" in one else f"//{one}")
-        secure = parts.scheme in SECURE or options.get("tls") == "true" or bool(options.get("caCert"))
         try:
+            parts = urlsplit(one if "://" in one else f"//{one}")
+            secure = parts.scheme in SECURE or options.get("tls") == "true" or bool(options.get("caCert"))
             port = parts.port or (greeting.secure_port if secure else greeting.port)
         except ValueError:
             continue
@@ -120,8 +120,8 @@ async def _open(address: Address) -> Streams:
     try:
         async with asyncio.timeout(WITHIN):
             await asyncio.get_running_loop().getaddrinfo(address.host, address.port)
-    except OSError as error:
-        raise HostUnknown(f"the host name {address.host} cannot be resolved") from error
+    except (OSError, UnicodeError) as error:
+        raise HostUnknown(f"the host name {address.host[:80]} cannot be resolved") from error
     except TimeoutError as error:
         raise HostUnknown(f"the name service does not answer for {address.host}") from error
     try:
@@ -179,7 +179,7 @@ async def _secured(address: Address, writer: asyncio.StreamWriter, context: ssl.
             raise CertificateExpired(f"the certificate of {address} has expired", hint="renew it there") from error
         message = f"the certificate of {address} does not hold: {error.verify_message.rstrip('.')}"
         raise TlsFailed(message, hint="check caCert and the host name") from error
-    except (ssl.SSLError, OSError) as error:
+    except (OSError, ValueError) as error:
         raise TlsFailed(f"{address} ended the TLS handshake: {_words(error)}") from error
 
 
@@ -196,7 +196,11 @@ async def _speaks_tls(address: Address) -> bool:
     return True
 
 
-def _words(error: OSError) -> str:
+def _words(error: Exception) -> str:
     """OpenSSL's reason in small letters, else the system's."""
     reason = getattr(error, "reason", None)
-    return str(reason).replace("_", " ").lower() if reason else str(error.strerror or error or type(error).__name__)
+    return (
+        str(reason).replace("_", " ").lower()
+        if reason
+        else str(getattr(error, "strerror", "") or error or type(error).__name__)
+    )

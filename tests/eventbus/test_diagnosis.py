@@ -89,6 +89,8 @@ def test_the_name_and_the_port() -> None:
     assert reason("kafka", {"brokers": "nowhere.invalid:9092"}) == "HostUnknown"
     assert reason("mqtt", {"url": f"tcp://{LOOPBACK}:{spare()}"}) == "ConnectionRefused"
     assert reason("memory", {}) == ""
+    assert reason("kafka", {"brokers": "a" * 70}) == "HostUnknown"
+    assert reason("kafka", {"brokers": "a..b:9092"}) == "HostUnknown"
 
 
 @pytest.mark.parametrize(
@@ -156,6 +158,8 @@ def test_addresses_have_the_ports_of_their_protocol() -> None:
     assert addresses("mqtt", {"url": "ssl://user:secret@a"}) == [Address("a", 8883, True)]
     assert addresses("nats", {"url": "tls://a"}) == [Address("a", 4222, True)]
     assert addresses("nats", {"url": "nats://a:notaport"}) == []
+    assert addresses("nats", {"url": "nats://[::1"}) == []
+    assert addresses("nats", {"url": "nats://a:70000"}) == []
 
 
 @pytest.fixture(scope="module")
