@@ -25,6 +25,9 @@ from replicas.errors import BadFrame
 log = logging.getLogger(__name__)
 
 HELLO_TIMEOUT = 5.0
+SILENCE = 10.0
+"""Seconds without a frame after which an agent is cut off: it reports every second, so it hangs, and what it owns goes
+to another."""
 DEPARTED = 15.0
 """Seconds for which an agent that went away still counts in close(): it may go on with what it last knew."""
 BACKLOG_BYTES = 64 << 20
@@ -202,20 +205,25 @@ class ControlServer:
             if not isinstance(hello, Hello):
                 return
             link = self._join(hello, writer)
-            while (body := await wire.read(reader)) is not None:
+            while (body := await self._next(reader)) is not None:
                 frame = wire.decode_up(body)
                 if self._links.get(link.state.name) is not link:
                     return
                 if frame is not None:
                     self._receive(link.state, frame)
         except (BadFrame, TimeoutError) as error:
-            log.warning("agent %s is cut off: %s", link.state.name if link else "unnamed", error or "no Hello")
+            silence = f"nothing heard for {SILENCE:g} s" if link else "no Hello"
+            log.warning("agent %s is cut off: %s", link.state.name if link else "unnamed", str(error) or silence)
         except asyncio.CancelledError:
             pass  # the loop is closing; the streams' callback would only log it
         finally:
             if link is not None:
                 self._leave(link)
             writer.transport.abort()
+
+    async def _next(self, reader: asyncio.StreamReader) -> bytes | None:
+        async with asyncio.timeout(SILENCE):
+            return await wire.read(reader)
 
     def _join(self, hello: Hello, writer: asyncio.StreamWriter) -> _Link:
         link = _Link(AgentState(hello), writer)

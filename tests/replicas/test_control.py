@@ -7,6 +7,8 @@ import os
 import stat
 from pathlib import Path
 
+import pytest
+
 from api.frames import Assign, Config, Endpoints, Hello, Notice, Readings, Reopen, Want
 from api.meta import Key
 from replicas import wire
@@ -210,3 +212,16 @@ def test_our_own_user_is_recognised() -> None:
     assert os.getuid() >= 0
     left.close()
     right.close()
+
+
+def test_an_agent_that_hangs_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that stands still keeps its socket open: only its silence tells."""
+    monkeypatch.setattr("replicas.server.SILENCE", 0.1)
+
+    async def scenario() -> None:
+        async with controller(tmp_path / "s") as server, agent(tmp_path / "s", tmp_path / "c") as (_, handler):
+            await until(lambda: server.agents)
+            await until(lambda: handler.disconnects)
+            await until(lambda: handler.connects > 1)
+
+    asyncio.run(scenario())
