@@ -263,7 +263,7 @@ def _translated(error: BaseException, where: str, trouble: str = "") -> BusError
     """Our error for one of the client's; what stands in the way of a connection is found out by diagnosis.py."""
     text = str(error) or type(error).__name__
     refused = (errors.SaslAuthenticationFailed, errors.UnsupportedSaslMechanismError, ValueError)
-    if isinstance(error, refused) and not isinstance(error, OSError):  # a bad certificate is a ValueError as well
+    if isinstance(error, refused) and not isinstance(error, OSError | UnicodeError):  # a bad certificate, a bad name
         hint = "check saslUsername, saslPassword and saslMechanism"
         return AuthFailed(f"{where} refused the credentials: {text}", hint=hint)
     if isinstance(error, errors.IllegalSaslStateError):

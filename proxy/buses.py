@@ -16,7 +16,7 @@ from api.model import Bus, Snapshot, Subscription
 from eventbus.bus import EventBus
 from eventbus.connect import embedded
 from eventbus.diagnosis import diagnose
-from eventbus.errors import BusError, Unreachable
+from eventbus.errors import BusError, HostUnknown, Unreachable
 from eventbus.openings import Gate, Openings
 from proxy.rotation import Secrets
 from proxy.settings import ProxySettings
@@ -79,8 +79,8 @@ class Link:
                     self.secrets.use()
                 bus = self._bus or self._make()
                 self._detail = await bus.connect()
-            except (EvokeError, LookupError) as error:
-                await self._tell(error if isinstance(error, EvokeError) else EvokeError(str(error)))
+            except (EvokeError, LookupError, ValueError) as error:
+                await self._tell(_told(error))
                 await asyncio.sleep(RETRY[min(tried, len(RETRY) - 1)])
             else:
                 self._bus, self._error = bus, None
@@ -112,6 +112,15 @@ class Link:
         if self._bus is not None:
             with contextlib.suppress(BusError):
                 await self._bus.close()
+
+
+def _told(error: Exception) -> EvokeError:
+    """What people read of a connect that failed: a client's ValueError means an address that is none."""
+    if isinstance(error, EvokeError):
+        return error
+    if isinstance(error, ValueError):
+        return HostUnknown(f"the address of the bus does not hold: {error}", hint="write HOST:PORT")
+    return EvokeError(str(error))
 
 
 class Buses:

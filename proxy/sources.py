@@ -83,10 +83,9 @@ class Hosted:
                 self.running = self._start()
                 await self.running.run(self._publish)
                 self._trouble = "it ended by itself"
-            except (EvokeError, LookupError, OSError) as error:
+            except (EvokeError, LookupError, OSError, ValueError) as error:
                 self._trouble = str(error)
-                missing = isinstance(error, LookupError | NotFound)
-                self._reason = "SecretNotFound" if missing else str(getattr(error, "reason", "Unreachable"))
+                self._reason = _reason(error)
                 log.warning("event source %s: %s", self.source.key, error)
             finally:
                 self.running = None
@@ -94,6 +93,15 @@ class Hosted:
 
     async def _publish(self, payload: bytes, *, key: str, dedupe: str) -> None:
         await self._bus().publish(self.source.subject, payload, key=key, dedupe=dedupe)
+
+
+def _reason(error: Exception) -> str:
+    """Reason of Connected for a source that could not start; a client's ValueError means an address that is none."""
+    if isinstance(error, LookupError | NotFound):
+        return "SecretNotFound"
+    if isinstance(error, EvokeError):
+        return str(getattr(error, "reason", "Unreachable"))
+    return "HostUnknown" if isinstance(error, ValueError) and not isinstance(error, OSError) else "Unreachable"
 
 
 class Sources:
