@@ -227,7 +227,7 @@ def test_bad_records_move_on(kafka: Kafka) -> None:
             bus = Bus()
             async with running(bus, "bad", brokers=kafka.bootstrap) as source:
                 await topic.committed({0: 6})
-                assert "1 events were rejected" in source.state().message
+                assert "1 messages were rejected" in source.state().message
             rejected = "io.evoke.source.rejected"
             wanted = [rejected, "io.evoke.kafka.tombstone", rejected, rejected, rejected, "io.evoke.kafka.record"]
             assert [event["type"] for event in sorted(bus.events, key=lambda event: event["id"])] == wanted

@@ -162,7 +162,7 @@ def test_what_the_bus_does_not_take_stands_there_without_its_data(server: Redis,
         bus = Bus()
         async with running(bus, redisHost=server.host) as source:
             await until(lambda: len(bus.events) == 2 and not waiting(client))
-            assert "1 events were rejected" in source.state().message
+            assert "1 messages were rejected" in source.state().message
         assert isinstance(place, bytes)
         rejected = bus.events[0]
         assert (rejected["type"], rejected["id"]) == ("io.evoke.source.rejected", place.decode())

@@ -13,7 +13,7 @@ from eventbus import cloudevents
 from eventbus.cloudevents import Malformed, Spoofed, dedupe_id
 from eventbus.kafka_batches import Found
 from eventbus.kafka_records import Record, dedupe_of, key_text, to_event
-from triggers.sources.outlet import REJECTED_TYPE, Brought
+from triggers.sources.storing import REJECTED_TYPE, Brought
 
 TOMBSTONE_TYPE = "io.evoke.kafka.tombstone"
 _EPOCH = datetime.fromtimestamp(0, UTC)

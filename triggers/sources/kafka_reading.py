@@ -24,8 +24,9 @@ from eventbus.kafka_marks import Marks
 from eventbus.kafka_stream import Stream
 from eventbus.kafka_wire import DENIED, EARLIEST, LATEST, Fault, Place
 from triggers.sources.kafka_events import brought
-from triggers.sources.outlet import Brought, Outlet
+from triggers.sources.outlet import Outlet
 from triggers.sources.source import Missing
+from triggers.sources.storing import Brought
 
 log = logging.getLogger(__name__)
 

@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias
 
-import msgspec
-
 from api.meta import Key
-from eventbus.cloudevents import Malformed, Spoofed, dedupe_id, encode
-from eventbus.errors import BusError, TooLarge
-from triggers.sources.outlet import REJECTED_TYPE
 from triggers.sources.source import Publish
+from triggers.sources.storing import SATURATED_AFTER, Brought, Storing
 
 Done: TypeAlias = Callable[[], None]
 
-RETRY_FIRST, RETRY_CAP = 0.1, 5.0
 MAX_HELD, MAX_BYTES = 4096, 64 << 20
 """Events, and bytes of them, above which there is no room for what nobody holds back."""
-SATURATED_AFTER = 5.0
-"""Seconds that an event may wait for the bus before the source counts as saturated."""
-
-log = logging.getLogger(__name__)
-
-
-class Converted(msgspec.Struct, frozen=True):
-    """One event as the bus takes it."""
-
-    payload: bytes
-    key: str
-    dedupe: str
-    place: str
-    """Where it stands outside, or a name for its arrival; unique in its source."""
 
 
 class Waiting:
@@ -43,7 +23,7 @@ class Waiting:
 
     __slots__ = ("_started", "at", "done", "event", "withdrawn")
 
-    def __init__(self, event: Converted, done: Done) -> None:
+    def __init__(self, event: Brought, done: Done) -> None:
         self.event, self.done = event, done
         self.at = time.monotonic()
         self._started = self.withdrawn = False
@@ -62,16 +42,16 @@ class Lanes:
     """Publishes until the bus has taken each event, or what stands for it; *done* of the event is called then."""
 
     def __init__(self, source: Key, uri: str, publish: Publish) -> None:
-        self._source, self._uri, self._publish = source, uri, publish
+        self._storing = Storing(source, uri, publish)
         self._lanes: dict[str, deque[Waiting]] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
-        self.held = self.published = self.rejected = self._bytes = 0
-        self.trouble = ""
-        """What the bus said last, while it does not take what it is given."""
-        self.remark = ""
-        """How much was rejected, and why the last was."""
+        self.held = self._bytes = 0
 
-    def put(self, lane: str, event: Converted, done: Done) -> Waiting:
+    @property
+    def published(self) -> int:
+        return self._storing.published
+
+    def put(self, lane: str, event: Brought, done: Done) -> Waiting:
         waiting = Waiting(event, done)
         self.held += 1
         self._bytes += len(event.payload)
@@ -84,15 +64,7 @@ class Lanes:
 
     def reject(self, place: str, why: str, done: Done) -> Waiting:
         """Put what stands for a message of which no event can be made."""
-        return self.put("", self._rejected(place, "", why), done)
-
-    def _rejected(self, place: str, key: str, why: str) -> Converted:
-        self.rejected += 1
-        self.remark = f"{self.rejected} messages were rejected; the last: {why}"
-        log.warning("%s: %s is rejected: %s", self._source, place, why)
-        extensions = {"evokeerror": why[:1000], **({"partitionkey": key} if key else {})}
-        payload = encode(id=place, source=self._uri, type=REJECTED_TYPE, extensions=extensions)
-        return Converted(payload, key, dedupe_id(self._uri, f"rejected {place}"), place)
+        return self.put("", self._storing.rejection(place, "", why), done)
 
     @property
     def full(self) -> bool:
@@ -108,36 +80,18 @@ class Lanes:
         waiting = self._lanes[lane]
         while waiting:
             if waiting[0].start():
-                await self._store(waiting[0].event)
+                await self._storing.store(waiting[0].event)
             done = waiting.popleft()
             self.held -= 1
             self._bytes -= len(done.event.payload)
             done.done()
         del self._lanes[lane], self._workers[lane]
 
-    async def _store(self, event: Converted) -> None:
-        wait, first = RETRY_FIRST, event
-        while True:
-            try:
-                await self._publish(event.payload, key=event.key, dedupe=event.dedupe)
-            except (TooLarge, Malformed, Spoofed) as error:
-                if event is not first:
-                    return
-                event = self._rejected(event.place, event.key, str(error))
-            except BusError as error:
-                self.trouble = str(error)
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, RETRY_CAP)
-            else:
-                self.published += 1
-                self.trouble = ""
-                return
-
     def reading(self) -> tuple[str, str]:
         """A Connected reason and its message while the bus does not keep up; else what there is to remark."""
         if self.saturated:
-            return "SourceSaturated", self.trouble or f"{self.held} messages wait for the bus"
-        return "", self.remark
+            return "SourceSaturated", self._storing.trouble or f"{self.held} messages wait for the bus"
+        return "", self._storing.remark
 
     async def stop(self) -> None:
         workers = list(self._workers.values())

@@ -26,9 +26,10 @@ from eventbus.mqtt_link import Link, Subscription
 from eventbus.mqtt_message import Message
 from eventbus.mqtt_topics import matches
 from eventbus.mqtt_wire import FIVE
-from triggers.sources.lanes import Converted, Lanes, Waiting
+from triggers.sources.lanes import Lanes, Waiting
 from triggers.sources.mqtt_events import Properties, convert, unfit
 from triggers.sources.source import BadSource, Publish, SourceError, uri
+from triggers.sources.storing import Brought
 
 REMEMBERED = 8192
 """Packet ids of a connection."""
@@ -172,7 +173,7 @@ class MqttSource:
         self._held.append(held)
         return held
 
-    def _event(self, topic: str, message: Message, id_: str) -> Converted:
+    def _event(self, topic: str, message: Message, id_: str) -> Brought:
         said = Properties(message.content_type, message.properties, message.expires, message.retained)
         now = datetime.now(UTC)
         return convert(topic, message.payload, said, source=self._uri, id=id_, now=now, trusted=self._bridge)

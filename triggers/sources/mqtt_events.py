@@ -13,7 +13,7 @@ import msgspec
 from eventbus import cloudevents
 from eventbus.cloudevents import Malformed, Spoofed
 from triggers.sources.attributes import extensions, media, wrong
-from triggers.sources.lanes import Converted
+from triggers.sources.storing import Brought
 
 EVENT_TYPE = "io.evoke.mqtt.message"
 
@@ -37,7 +37,7 @@ def convert(
     id: str,  # noqa: A002  # CloudEvents' own name
     now: datetime,
     trusted: bool = False,
-) -> Converted:
+) -> Brought:
     """The event of one message; *source* and *id* are those of a message that is no event.
 
     *trusted*: the clients of this broker may set what else only the platform sets, and events keep to their own key or
@@ -47,7 +47,7 @@ def convert(
     if sent is not None:
         event, read = sent
         key = read.partitionkey or ("" if trusted else topic)
-        return Converted(event, key, cloudevents.dedupe_id(read.source, read.id), id)
+        return Brought(event, key, cloudevents.dedupe_id(read.source, read.id), id)
     attributes: dict[str, str | int | bool] = {
         "subject": topic,
         "partitionkey": topic,
@@ -66,7 +66,7 @@ def convert(
         time=now,
         extensions=attributes,
     )
-    return Converted(event, str(attributes["partitionkey"]), cloudevents.dedupe_id(source, id), id)
+    return Brought(event, str(attributes["partitionkey"]), cloudevents.dedupe_id(source, id), id)
 
 
 def _structured(payload: bytes, said: Properties, trusted: bool) -> tuple[bytes, cloudevents.Heading] | None:

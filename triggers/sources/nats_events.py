@@ -12,7 +12,7 @@ from datetime import datetime
 from eventbus import cloudevents
 from eventbus.cloudevents import Malformed, Spoofed
 from triggers.sources.attributes import extensions, media, wrong
-from triggers.sources.lanes import Converted
+from triggers.sources.storing import Brought
 
 EVENT_TYPE = "io.evoke.nats.message"
 SERVER = ("nats-", "nmqtt-")
@@ -27,13 +27,13 @@ def convert(
     source: str,
     id: str,  # noqa: A002  # CloudEvents' own name
     time: datetime,
-) -> Converted:
+) -> Brought:
     """The event of one message; *source*, *id* and *time* are those of a message that is no event."""
     said = {name: value for name, value in headers.items() if not name.lower().startswith(SERVER)}
     sent = _sent(said, data)
     if sent is not None:
         event, read = sent
-        return Converted(event, read.partitionkey or subject, cloudevents.dedupe_id(read.source, read.id), id)
+        return Brought(event, read.partitionkey or subject, cloudevents.dedupe_id(read.source, read.id), id)
     content_type = next((value for name, value in said.items() if name.lower() == "content-type"), "")
     others = [(name, value) for name, value in said.items() if name.lower() != "content-type"]
     attributes = {"subject": subject, "partitionkey": subject, **extensions(others, omitted="natsomitted")}
@@ -46,7 +46,7 @@ def convert(
         time=time,
         extensions=attributes,
     )
-    return Converted(event, str(attributes["partitionkey"]), cloudevents.dedupe_id(source, id), id)
+    return Brought(event, str(attributes["partitionkey"]), cloudevents.dedupe_id(source, id), id)
 
 
 def _sent(headers: Mapping[str, str], data: bytes) -> tuple[bytes, cloudevents.Heading] | None:

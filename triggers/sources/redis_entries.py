@@ -27,7 +27,7 @@ import msgspec
 
 from eventbus import cloudevents
 from eventbus.cloudevents import Malformed, Spoofed, dedupe_id
-from triggers.sources.outlet import Brought
+from triggers.sources.storing import Brought
 
 EVENT_TYPE = "io.evoke.redis.entry"
 REQUIRED = frozenset({b"specversion", b"id", b"source", b"type"})
