@@ -83,9 +83,11 @@ class Buses:
             raise Unreachable(f"event bus {bus.key} cannot be used: {error}") from error
         try:
             await made.connect()
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(BusError):
                 await made.close()
+            if isinstance(error, ValueError):  # a client's, for an address that is none
+                raise Unreachable(f"event bus {bus.key} cannot be used: {error}") from error
             raise
         self._open[name] = made
         return made
