@@ -16,6 +16,8 @@ from tests.faults.producers import messages
 from tests.faults.schedule import Schedule, Strike
 from tests.platform import until
 
+SUBSCRIPTION = "source.plant.readings.ledger"
+"""Of the function to the source's events."""
 DRAIN = 60.0
 """Seconds within which everything acknowledged is handled once the faults are healed."""
 BACKLOG = 120
@@ -53,13 +55,21 @@ def play(
     work: float = 0.002,
     first: int = 0,
     budget: int | None = None,
+    backlog: int = BACKLOG,
+    until_time: float | None = None,
     tell: Callable[[str], object] = print,
 ) -> Outcome:
-    """Send *events* in each period, numbered from *first*; DRAIN seconds after healing the verdict is final."""
+    """Send *events* in each period, numbered from *first*; DRAIN seconds after healing the verdict is final.
+
+    No period begins after monotonic *until_time*.
+    """
     began = time.monotonic()
     drains = []
     for number, strikes in enumerate(schedule.periods):
-        sender = _Sender(arena, range(first + number * events, first + (number + 1) * events), chunk, keys, work)
+        if until_time is not None and time.monotonic() > until_time:
+            break
+        numbers = range(first + number * events, first + (number + 1) * events)
+        sender = _Sender(arena, numbers, chunk, keys, work, backlog)
         sender.start()
         for strike in strikes:
             sender.wait_for(strike.at)
@@ -68,7 +78,8 @@ def play(
         arena.rest()
         arena.heal()
         drains.append(drain(arena))
-        tell(f"period {number + 1} of {len(schedule.periods)}: {_names(strikes)}; drained in {drains[-1]:.1f} s")
+        told = f"{_names(strikes)}; {arena.ledger.acked} acknowledged, drained in {drains[-1]:.1f} s"
+        tell(f"period {number + 1} of {len(schedule.periods)}: {told}")
         if drains[-1] > DRAIN:
             tell(arena.condition())
             break
@@ -98,7 +109,7 @@ def dead(arena: Arena) -> list[str]:
 
     def read() -> tuple[list[dict[str, Any]]] | None:
         try:
-            return (letters(arena.platform, "ledger"),)
+            return (letters(arena.platform, SUBSCRIPTION),)
         except AssertionError:  # it answers, and does not know the trigger yet
             return None
 
@@ -114,9 +125,10 @@ def _id(event: dict[str, Any]) -> str:
 class _Sender(threading.Thread):
     """Publishes one period's events, and can be watched."""
 
-    def __init__(self, arena: Arena, numbers: range, chunk: int, keys: int, work: float) -> None:
+    def __init__(self, arena: Arena, numbers: range, chunk: int, keys: int, work: float, backlog: int) -> None:
         super().__init__(daemon=True)
         self._arena, self._numbers, self._chunk, self._keys, self._work = arena, numbers, chunk, keys, work
+        self._backlog = backlog
         self._sent = 0
         self._changed = threading.Condition()
         self._error: BaseException | None = None
@@ -135,7 +147,7 @@ class _Sender(threading.Thread):
 
     def _wait_a_little(self) -> None:
         end = time.monotonic() + HURRY
-        while self._arena.ledger.missing() > BACKLOG and time.monotonic() < end:
+        while self._arena.ledger.behind() > self._backlog and time.monotonic() < end:
             time.sleep(0.01)
 
     def _advance(self, count: int) -> None:

@@ -1,6 +1,7 @@
 """Turns the platform into a broken build: Python imports this before anything else where PYTHONPATH names this folder.
 
-Only the tests set that, and BROKEN_BUILD; the product knows neither. Each defect is one that real systems had.
+Only the tests set that, and BROKEN_BUILD; the product knows neither. Each defect is one that real systems had. With
+FAKETIME_LIBRARY it puts that library under the planes, instead.
 """
 
 from __future__ import annotations
@@ -121,6 +122,9 @@ BUILDS = {
     "forget parked retries": ("controller.local.plane", forget_parked),
 }
 
+if ROLE == "controller.local.plane" and "FAKETIME_LIBRARY" in os.environ and "LD_PRELOAD" not in os.environ:
+    os.environ["LD_PRELOAD"] = os.environ["FAKETIME_LIBRARY"]
+    os.execv(sys.executable, sys.orig_argv)
 if BUILD and ROLE and BUILDS[BUILD][0] == ROLE:
     BUILDS[BUILD][1]()
     sys.stderr.write(f"this is a broken build: {BUILD}\n")
