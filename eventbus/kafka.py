@@ -94,7 +94,7 @@ class Cluster:
         raise found or first or Unreachable("no broker is named")
 
     async def _watch(self, arguments: Mapping[str, Any]) -> None:
-        while True:
+        while self._watching is asyncio.current_task():  # a cancellation may get lost, see kafka_stream.py
             await asyncio.sleep(WATCH)
             try:
                 if not self.connected:

@@ -147,7 +147,7 @@ class Stream:
 
     async def _run(self) -> None:
         """Keep one follower for each broker that leads one of the partitions."""
-        while True:
+        while not self._over:  # asked each time: asyncio.wait_for loses a cancellation that comes with its result
             work = self._work
             leaders = {self._cluster.leader(place) for place in self.parts}
             for node in leaders - {None}:
@@ -178,7 +178,7 @@ class Stream:
 
     async def _follow(self, node: int) -> None:
         tried = 0
-        while any(self._cluster.leader(place) == node for place in self.parts):
+        while not self._over and any(self._cluster.leader(place) == node for place in self.parts):
             work = self._work
             positions = self._next(node)
             if not positions:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
@@ -33,6 +32,9 @@ DEFAULT_BUS = "default"
 """Keeps a source's state where its own bus keeps none."""
 KEPT = timedelta(days=400)
 """For how long a source's state is kept after its last change: longer than any schedule rests."""
+CANCEL_AGAIN = 5.0
+"""Seconds until a source that does not end is cancelled again: up to Python 3.11 asyncio.wait_for loses a cancellation
+that comes together with its result (python/cpython#86296)."""
 AGAIN = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds until a source that could not start, or ended, is started again; the last one repeats."""
 
@@ -72,9 +74,11 @@ class Hosted:
         return SourceReading(source=self.source.key, reason=self._reason, message=self._trouble or "it starts")
 
     async def stop(self) -> None:
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        while not self._task.done():
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=CANCEL_AGAIN)
+        if not self._task.cancelled() and (error := self._task.exception()) is not None:
+            log.error("event source %s failed", self.source.key, exc_info=error)
 
     async def _run(self) -> None:
         for tried in range(1 << 30):

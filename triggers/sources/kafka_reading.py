@@ -38,6 +38,9 @@ RENEW = 1.5
 """Seconds between heartbeats."""
 COMMIT = 0.5
 """Seconds between commits: what a kill makes us bring again, and the bus absorbs."""
+AGAIN = 1.0
+"""Seconds until a task is cancelled again: up to Python 3.11 asyncio.wait_for loses a cancellation that comes with its
+result (python/cpython#86296)."""
 NOBODY = Marks(0)
 
 
@@ -184,9 +187,10 @@ class Reading:
 
     async def _stop(self) -> None:
         tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks := [task for task in tasks if not task.done()]:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=AGAIN)
         if self._ended.done() and not self._ended.cancelled():
             self._ended.exception()
         with contextlib.suppress(BusError, TimeoutError):  # the next one starts where the last commit was
