@@ -119,11 +119,9 @@ class Connection:
         return f"{version.major}.{version.minor}"
 
     async def _end(self, trying: asyncio.Task[None]) -> None:
-        """Stop a connect that goes on for ever by itself, and now and then swallows its cancellation."""
+        """Stop a connect, which goes on for ever by itself."""
         if not trying.done():
-            while not trying.done():
-                trying.cancel()
-                await asyncio.wait((trying,), timeout=CANCEL_AGAIN)
+            await _cancel(trying)
             await self._client.close()
 
     async def _cause(self, error: Exception, options: Mapping[str, str]) -> BusError:
@@ -256,6 +254,17 @@ class Connection:
         self._closing = True
         if not self._client.is_closed:
             await self._client.close()
+        if self._client._reconnection_task is not None:
+            await _cancel(self._client._reconnection_task)
+        if self._client._transport is not None:
+            self._client._transport.close()  # type: ignore[no-untyped-call]  # theirs; it may be one made meanwhile
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    """Cancel until it has ended: the library swallows a cancellation that meets a connection just made."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait((task,), timeout=CANCEL_AGAIN)
 
 
 def status(headers: Mapping[str, str] | None) -> str:
