@@ -9,6 +9,7 @@ is clean, else 1.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import platform
 import shutil
@@ -147,6 +148,7 @@ def main() -> int:
     parser.add_argument("--state", type=Path, default=None, help="where finished worlds stand")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the page goes")
     options = parser.parse_args()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the producer's own client tells of every fault
     state = options.state or Path(tempfile.gettempdir()) / f"evoke-soak-{options.seed}-{options.events}"
     state.mkdir(parents=True, exist_ok=True)
     chosen = worlds(options.worlds.split(","))

@@ -226,7 +226,11 @@ def make_stream(options: Mapping[str, str], name: str, subjects: str) -> None:
 
 
 class KafkaProducer(Retrying):
-    """An idempotent producer, the record key being the event's."""
+    """Acknowledged by all, the record key being the event's.
+
+    Not idempotent: aiokafka counts the records of a batch that it gave up, and the broker takes nothing of it after.
+    It has one batch of a partition under way, so the order holds without.
+    """
 
     def __init__(self, bootstrap: str, topic: str, ledger: Ledger) -> None:
         super().__init__(ledger, self._try)
@@ -235,9 +239,7 @@ class KafkaProducer(Retrying):
         self._loop.run(self._start(bootstrap))
 
     async def _start(self, bootstrap: str) -> None:
-        self._client = AIOKafkaProducer(
-            bootstrap_servers=bootstrap, enable_idempotence=True, linger_ms=2, request_timeout_ms=10_000
-        )
+        self._client = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=2, request_timeout_ms=10_000)
         await self._client.start()
 
     def _try(self, messages: Sequence[Message]) -> dict[str, Fate]:

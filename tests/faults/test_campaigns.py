@@ -13,7 +13,7 @@ from tests.faults.schedule import draw
 from tests.faults.trials import SEED, arena
 
 pytestmark = pytest.mark.platform
-WORLDS = ("http:embedded", "nats:nats", "http:kafka", "mosquitto:mqtt")
+WORLDS = ("http:embedded", "nats:nats", "kafka:kafka", "mosquitto:mqtt")
 """Source and bus; each source and each bus once."""
 PERIODS = 4
 EVENTS = 300
