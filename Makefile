@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SEED ?= 20261121
-MINUTES ?= 20
+MINUTES ?= 40
 EVENTS ?= 1000000
 
 .PHONY: help install check fix test test-brokers test-faults soak demo docs clean

@@ -1,7 +1,7 @@
 """The ledger under a long seeded fault schedule: every kind of broker, one after the other, many events.
 
-``python -m benchmarks.soak --seed N --events N --minutes N [--worlds nats:nats,kafka:kafka,mosquitto:mqtt]``. Each
-world is a platform of its own with two proxies. What a world came to stands in the state folder, so that a run that was
+``python -m benchmarks.soak --seed N --events N --minutes N [--worlds nats:nats=3,kafka:kafka=1]``. Each world is a
+platform of its own with two proxies. What a world came to stands in the state folder, so that a run that was
 interrupted goes on with the worlds that are missing; when all are there the page is written. Exit 0 when every world
 is clean, else 1.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import platform
 import shutil
@@ -30,7 +31,8 @@ from tests.faults.trials import arena
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-WORLDS = "nats:nats,kafka:kafka,mosquitto:mqtt"
+WORLDS = "nats:nats=45,kafka:kafka=40,mosquitto:nats=11,mosquitto:mqtt=4"
+"""Source and bus, and the part of all events that it gets; an MQTT bus takes the events of one topic one by one."""
 PERIODS = 12
 KEYS = 256
 CHUNK = 1024
@@ -52,10 +54,11 @@ class Part(msgspec.Struct, kw_only=True):
 def run(world: World, options: argparse.Namespace, share: float) -> Part:
     """Play one world; its files are deleted when it was clean."""
     folder = Path(tempfile.mkdtemp(prefix=f"soak-{world.source}-{world.bus}-"))
-    each = max(1, int(options.events * share / PERIODS))
-    end = time.monotonic() + options.minutes * 60 * share
+    each = math.ceil(options.events * share / PERIODS)
+    minutes = options.minutes / len(options.worlds.split(","))
+    end = time.monotonic() + minutes * 60
     with arena(folder, world, seed=options.seed, proxies=1, code=BATCH, concurrency=100, replicas=(1, 3)) as it:
-        schedule = draw(options.seed, it.kinds(), PERIODS, longest=min(LONGEST, options.minutes * 60 * share / PERIODS))
+        schedule = draw(options.seed, it.kinds(), PERIODS, longest=min(LONGEST, minutes * 60 / PERIODS))
         outcome = play(
             it, schedule, events=each, chunk=CHUNK, keys=KEYS, work=0.0, backlog=BACKLOG, until_time=end, tell=say
         )
@@ -143,20 +146,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--events", type=int, default=1_000_000, help="over all worlds")
-    parser.add_argument("--minutes", type=float, default=25.0, help="over all worlds; no period begins after it")
-    parser.add_argument("--worlds", default=WORLDS, help=f"source:bus, several with commas [{WORLDS}]")
+    parser.add_argument("--minutes", type=float, default=25.0, help="each world may take an equal part")
+    parser.add_argument(
+        "--worlds", default=WORLDS, help=f"source:bus=part of the events, several with commas [{WORLDS}]"
+    )
     parser.add_argument("--state", type=Path, default=None, help="where finished worlds stand")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the page goes")
     options = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the producer's own client tells of every fault
     state = options.state or Path(tempfile.gettempdir()) / f"evoke-soak-{options.seed}-{options.events}"
     state.mkdir(parents=True, exist_ok=True)
-    chosen = worlds(options.worlds.split(","))
+    named = [name.partition("=")[::2] for name in options.worlds.split(",")]
+    weights = [float(weight or 1) for _, weight in named]
     parts = []
-    for world in chosen:
+    for world, weight in zip(worlds([name for name, _ in named]), weights, strict=True):
         kept = state / f"{world.source}-{world.bus}.json"
         if not kept.exists():
-            part = run(world, options, 1 / len(chosen))
+            part = run(world, options, weight / sum(weights))
             if not part.outcome.clean:
                 return 1
             kept.write_bytes(msgspec.json.encode(part))

@@ -128,7 +128,8 @@ class Arena:
         return server, self._join(server, int(server.settings.nats.rpartition(":")[2]))
 
     def _mosquitto(self) -> tuple[Mosquitto, Relay]:
-        broker = start_mosquitto(self.folder / f"mosquitto-{len(self.brokers)}")
+        folder = self.folder / f"mosquitto-{len(self.brokers)}"
+        broker = start_mosquitto(folder, text="autosave_on_changes false\nautosave_interval 1800")
         return broker, self._join(broker, broker.port, survives_kills=False)
 
     def _kafka(self) -> Kafka:
