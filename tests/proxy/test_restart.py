@@ -1,5 +1,5 @@
 """What is delivered twice when a proxy ends: nothing when it is asked to, and when it is killed no more than was in
-flight or done since the last commit. Counts on a real JetStream."""
+flight or done since the last commit. Counts on real brokers."""
 
 from __future__ import annotations
 
@@ -38,11 +38,14 @@ def make(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     broker.stop()
 
 
-async def fill(bus: EventBus) -> None:
+async def fill(bus: EventBus, name: str) -> None:
     await bus.connect()
     for start in range(0, EVENTS, 100):
         await asyncio.gather(
-            *(bus.publish(SUBJECT, event(n, key=f"k{n % 64}"), dedupe=str(n)) for n in range(start, start + 100))
+            *(
+                bus.publish(SUBJECT, event(n, key=f"k{n % 64}"), dedupe=f"{name}-{n}")  # buses on Kafka share topics
+                for n in range(start, start + 100)
+            )
         )
 
 
@@ -56,7 +59,7 @@ async def restarted(make: Make, name: str, *, killed: bool) -> tuple[Counter[int
         return {"status": "SUCCESS"}
 
     publisher, first, second = (make(name) for _ in range(3))
-    await fill(publisher)
+    await fill(publisher, name)
     async with Plant(subscription(), first) as plant:
         await plant.scale(Replica(handler, credit=CREDIT))
         await until(lambda: len(calls) > EVENTS // 3, 20)
