@@ -35,8 +35,7 @@ def test_a_full_topic_takes_events_again_after_trim(limited: Broker) -> None:
     async def test(bus: EventBus) -> None:
         subscription = limited.subscription()
         owner = await Owner.open(bus, subscription)
-        await fill_up(bus)
-        events = await owner.take(await owner.intake.pending())
+        events = await owner.take(await fill_up(bus))
         await owner.intake.commit(0, events[-1].seq, [])
         await settled(bus, subscription, 0)
         await bus.trim({"topic": [subscription]})
