@@ -82,23 +82,33 @@ class Outflow:
             return []
         if not hold.breaker.allows(self._wiring.clock(), in_flight=hold.in_flight):
             return []
-        lease = table.pick(route, self._count(window, route))
-        if lease is None:
-            return []
-        batch = window.take(route, lease.count, ordered=lease.endpoint.ordered)
-        if len(batch) < lease.count:  # a large body or an event that goes alone: give the rest of the credit back
-            lease.release()
-            lease = table.pick(route, len(batch))
-            kept = lease.count if lease is not None else 0
-            for entry in reversed(batch[kept:]):
-                window.release(entry)
-            batch = batch[:kept]
+        if window.next_alone(route):  # other events wait for that too: it is rare, and soon over
+            lease = table.seize(route)
+            batch = window.take(route, 1) if lease is not None else []
+        else:
+            lease, batch = self._batch(window, route)
         if lease is None or not batch:
             return []
         task = asyncio.get_running_loop().create_task(self._post(window, route, lease, batch))
         self.posts.add(task)
         task.add_done_callback(self._posted)
         return batch
+
+    def _batch(self, window: Window, route: RevisionKey) -> tuple[Lease | None, list[Entry]]:
+        """As many events as the freest replica should get at once, and the credit for them."""
+        table = self._wiring.table
+        lease = table.pick(route, self._count(window, route))
+        if lease is None:
+            return None, []
+        batch = window.take(route, lease.count, ordered=lease.endpoint.ordered)
+        if len(batch) < lease.count:  # a large body: give the rest of the credit back
+            lease.release()
+            lease = table.pick(route, len(batch))
+            kept = lease.count if lease is not None else 0
+            for entry in reversed(batch[kept:]):
+                window.release(entry)
+            batch = batch[:kept]
+        return lease, batch
 
     def _count(self, window: Window, route: RevisionKey) -> int:
         hold, table = self._hold, self._wiring.table
@@ -141,7 +151,7 @@ class Outflow:
             self._doubt(window, route, lease, list(zip(batch, outcomes, strict=True)), began)
             return
         try:
-            self._settler.settle(window, batch, outcomes, route)
+            self._settler.settle(window, batch, outcomes, route, alone=self._alone(lease, outcomes))
         finally:
             lease.release()  # last: its callbacks look for the next batch
         if "fenced" in kinds:
@@ -181,8 +191,10 @@ class Outflow:
         """Keep keys and credit of what may still run until it cannot; settle the rest."""
         sure = [result for result in results if result[1].kind not in DOUBTFUL]
         doubtful = [result for result in results if result[1].kind in DOUBTFUL]
+        alone = self._alone(lease, [outcome for _, outcome in results])
         if sure:
-            self._settler.settle(window, [entry for entry, _ in sure], [outcome for _, outcome in sure], route)
+            outcomes = [outcome for _, outcome in sure]
+            self._settler.settle(window, [entry for entry, _ in sure], outcomes, route, alone=alone)
         for entry, _ in doubtful:
             window.lose(entry)
 
@@ -190,11 +202,17 @@ class Outflow:
             innocent = lease.endpoint.replica in self._wiring.condemned
             entries = [entry for entry, _ in doubtful]
             outcomes = [NOT_STARTED if innocent and one is ENDED else one for _, one in doubtful]
-            self._settler.settle(window, entries, outcomes, route)
+            self._settler.settle(window, entries, outcomes, route, alone=alone)
             lease.release()
 
         deadline = began + self._hold.subscription.delivery.timeout.total_seconds()
         self._suspects.watch(lease.endpoint, deadline, confirmed)
+
+    def _alone(self, lease: Lease, outcomes: Sequence[Outcome]) -> bool:
+        """Whether the only event of a POST is to blame for its outcome: for the end of a replica it is where nothing
+        else ran there. An address that breaks off an answer does that to one POST."""
+        own = self._hold.subscription.sink is not None or lease.whole
+        return len(outcomes) == 1 and (own or outcomes[0] is not ENDED)
 
     async def finish(self, seconds: float) -> None:
         """Wait for POSTs in flight and replicas in doubt, at most *seconds*."""

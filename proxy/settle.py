@@ -47,14 +47,14 @@ class Settler:
             self._stir()
 
     def settle(
-        self, window: Window, batch: Sequence[Entry], outcomes: Sequence[Outcome], revision: RevisionKey
+        self, window: Window, batch: Sequence[Entry], outcomes: Sequence[Outcome], revision: RevisionKey, *, alone: bool
     ) -> None:
-        """Apply the *outcomes* of one POST, or of the confirmation that followed its silence."""
+        """Apply the *outcomes* of one POST, or of the confirmation that followed its silence; *alone*: nothing else can
+        be to blame for them."""
         hold = self._hold
         if hold.over:
             return
         now = self._wiring.clock()
-        alone = len(batch) == 1
         done = 0
         for entry, outcome in zip(batch, outcomes, strict=True):
             if outcome.kind == "done":

@@ -114,6 +114,11 @@ class Window:
             self._startable.settle(lane)
         return entry
 
+    def next_alone(self, route: Hashable) -> bool:
+        """Whether what would start next must go alone."""
+        queue = self._startable.of(route)
+        return bool(queue) and queue[0].entries[0].solo
+
     def take(self, route: Hashable, count: int, *, ordered: bool = False, body: int = MAX_BODY) -> list[Entry]:
         """Start up to *count* events as one batch for *route*: one per key, and more of a key only when *ordered*.
 

@@ -18,6 +18,8 @@ Changed = Callable[[RevisionKey], None]
 
 STRIKE = 1.0
 """Seconds for which a replica that refused a connection is left alone."""
+RESERVED = 1.0
+"""Seconds for which a replica that is to be seized once it is idle gets nothing new."""
 
 
 class Lease:
@@ -30,6 +32,11 @@ class Lease:
         self.revision = revision
         self.endpoint = endpoint
         self.count = count
+
+    @property
+    def whole(self) -> bool:
+        """Nothing else of this agent runs on the replica."""
+        return self.count >= self.endpoint.credit
 
     def release(self) -> None:
         """Give the credit back; a second call does nothing."""
@@ -56,6 +63,7 @@ class ReplicaTable:
         self._revisions: dict[RevisionKey, _Revision] = {}
         self._in_flight: dict[str, int] = {}
         self._struck: dict[str, float] = {}
+        self._reserved: dict[str, float] = {}
         self._turn: dict[str, int] = {}
         self._turns = 0
         self._drained: dict[str, list[asyncio.Future[None]]] = {}
@@ -76,8 +84,8 @@ class ReplicaTable:
                 self._struck.pop(endpoint.replica, None)
         gone = known.endpoints.keys() - {endpoint.replica for endpoint in endpoints.endpoints}
         for replica in gone:
-            self._turn.pop(replica, None)
-            self._struck.pop(replica, None)
+            for marks in (self._turn, self._struck, self._reserved):
+                marks.pop(replica, None)
         known.endpoints = {endpoint.replica: endpoint for endpoint in endpoints.endpoints}
         known.closing.clear()  # the controller lists no replica that is being closed
         self._changed(endpoints.revision)
@@ -92,16 +100,33 @@ class ReplicaTable:
         best: Endpoint | None = None
         rank = (0, 0)
         for endpoint in known.endpoints.values():
-            free = self._credit(known, endpoint)
+            free = 0 if endpoint.replica in self._reserved else self._credit(known, endpoint)
             if free > 0 and (best is None or (free, -self._turn.get(endpoint.replica, 0)) > rank):
                 best, rank = endpoint, (free, -self._turn.get(endpoint.replica, 0))
         if best is None:
             return None
+        return self._lease(revision, best, min(count, rank[0]))
+
+    def seize(self, revision: RevisionKey) -> Lease | None:
+        """Lease an idle replica whole, so that its end has one cause; None: all are busy, and the least busy one gets
+        nothing new for a moment. Call again when credit comes free."""
+        known = self._revisions.get(revision)
+        usable = [one for one in known.endpoints.values() if self._usable(known, one.replica)] if known else []
+        if not usable:
+            return None
+        least = min(usable, key=lambda one: self.in_flight(one.replica))
+        if self.in_flight(least.replica):
+            until = self._reserved[least.replica] = self._clock() + RESERVED
+            asyncio.get_running_loop().call_later(RESERVED, self._forgive, self._reserved, least.replica, until)
+            return None
+        self._reserved.pop(least.replica, None)
+        return self._lease(revision, least, least.credit)
+
+    def _lease(self, revision: RevisionKey, endpoint: Endpoint, count: int) -> Lease:
         self._turns += 1
-        self._turn[best.replica] = self._turns
-        taken = min(count, rank[0])
-        self._in_flight[best.replica] = self._in_flight.get(best.replica, 0) + taken
-        return Lease(self, revision, best, taken)
+        self._turn[endpoint.replica] = self._turns
+        self._in_flight[endpoint.replica] = self.in_flight(endpoint.replica) + count
+        return Lease(self, revision, endpoint, count)
 
     def take(self, revision: RevisionKey) -> Lease | None:
         """Pick one unit unless somebody waits already; None: acquire() it."""
@@ -179,7 +204,7 @@ class ReplicaTable:
     def strike(self, replica: str, seconds: float = STRIKE) -> None:
         """Leave *replica* alone for a while: it refused a connection or said it has no room."""
         until = self._struck[replica] = self._clock() + seconds
-        asyncio.get_running_loop().call_later(seconds, self._forgive, replica, until)
+        asyncio.get_running_loop().call_later(seconds, self._forgive, self._struck, replica, until)
 
     def closing(self, replicas: Collection[str]) -> None:
         """Hand these out no more; what is in flight goes on."""
@@ -213,11 +238,11 @@ class ReplicaTable:
         """Call *callback* with the revision after every change of its endpoints and every credit that came free."""
         self._callbacks.append(callback)
 
-    def _forgive(self, replica: str, until: float) -> None:
-        """End the strike that was to last *until*; never by the clock, for the loop's timers may be a little early."""
-        if self._struck.get(replica) != until:
-            return  # struck again, or forgiven with new endpoints
-        del self._struck[replica]
+    def _forgive(self, marks: dict[str, float], replica: str, until: float) -> None:
+        """End the mark that was to last *until*; never by the clock, for the loop's timers may be a little early."""
+        if marks.get(replica) != until:
+            return  # marked again, or forgiven with new endpoints
+        del marks[replica]
         for revision in [key for key, known in self._revisions.items() if replica in known.endpoints]:
             self._changed(revision)
 

@@ -69,10 +69,6 @@ def test_what_always_fails_is_dead_once_and_holds_up_its_own_key_only(tmp_path: 
     assert all(letter["event"]["data"]["id"] == letter["event"]["id"] for letter in found), "the original event"
 
 
-@pytest.mark.xfail(
-    strict=False,  # by chance they may travel apart
-    reason="events that are tried again alone still share a replica with others, which its end charges",
-)
 def test_poison_in_a_batch_of_a_hundred_is_found_alone(tmp_path: Path) -> None:
     with arena(tmp_path, HTTP, code=POISONED, retry=2, concurrency=100, replicas=(1, 1)) as it:
         it.producer.publish(flow(range(100), {}, fails=0))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+import pytest
+
 from api.frames import Endpoint, Endpoints
 from api.meta import RevisionKey
+from replicas import table as module
 from replicas.table import Lease, ReplicaTable
 from tests.replicas.control import REVISION, endpoint
 
@@ -195,5 +198,42 @@ def test_a_replica_that_is_struck_again_rests_for_the_longer_time() -> None:
         await asyncio.sleep(0.01)  # the first timer has fired
         now[0] = 1.0
         assert (changes, replicas.pick(REVISION)) == ([], None)
+
+    asyncio.run(scenario())
+
+
+def test_a_replica_is_seized_whole_once_it_is_idle() -> None:
+    async def scenario() -> None:
+        shared = table(endpoint("a", 3), endpoint("b", 3))
+        busy, busier = shared.pick(REVISION, 1), shared.pick(REVISION, 2)
+        assert busy
+        assert busier
+        assert shared.seize(REVISION) is None
+        assert picked(shared.pick(REVISION)) == picked(busier), "what is to be seized gets nothing new"
+        busy.release()
+
+        seized = shared.seize(REVISION)
+
+        assert seized
+        assert picked(seized) == picked(busy)
+        assert seized.whole
+        assert not busier.whole
+        assert shared.pick(REVISION) is None
+        seized.release()
+        assert picked(shared.pick(REVISION)) == picked(seized)
+
+    asyncio.run(scenario())
+
+
+def test_a_replica_that_nobody_came_to_seize_takes_work_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RESERVED", 0.01)
+
+    async def scenario() -> None:
+        shared = table(endpoint("a", 3))
+        assert shared.pick(REVISION)
+        assert shared.seize(REVISION) is None
+        assert shared.pick(REVISION) is None
+
+        assert picked(await shared.acquire(REVISION, 10)) == "a"
 
     asyncio.run(scenario())
