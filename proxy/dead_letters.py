@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -84,15 +84,22 @@ class DeadLetterRoutes:
     def _subscriptions(self, namespace: str, trigger: str) -> Iterator[Subscription]:
         snapshot = self._snapshots.get(namespace)
         declared = snapshot.subscriptions if snapshot else ()
-        found = [one for one in declared if trigger in {one.trigger, one.key.name}]
-        if not found:  # a function's name stands for all that it is subscribed to
-            found = [one for one in declared if any(trigger == backend.revision.function for backend in one.backends)]
+        found = concerned(declared, trigger)
         if not found:
             there = ", ".join(sorted({one.trigger or one.key.name for one in declared})) or "none"
             raise NotFound(
                 f"no trigger named '{trigger}' in namespace {namespace}", code="E194", hint=f"there is {there}"
             )
         return iter(found)
+
+
+def concerned(declared: Iterable[Subscription], name: str) -> list[Subscription]:
+    """Those that *name* stands for: their own, their trigger's, or their function's, which stands for all of its."""
+    return [
+        one
+        for one in declared
+        if name in {one.trigger, one.key.name, *(backend.revision.function for backend in one.backends)}
+    ]
 
 
 async def _each(lines: deque[bytes]) -> AsyncIterator[bytes]:
