@@ -37,7 +37,7 @@ from api.model import Backend, Bus, Subscription
 from api.platform import LOOPBACK, spare
 from eventbus import embedded, subjects
 from eventbus.connect import connect
-from eventbus.jetstream_bus import JetStreamBus
+from eventbus.jetstream.bus import JetStreamBus
 from functions_framework import server
 from functions_framework.app import App
 from functions_framework.loader import load

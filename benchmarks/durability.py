@@ -29,7 +29,7 @@ from api.meta import Key
 from api.model import Bus
 from api.platform import Durability
 from eventbus import cloudevents
-from eventbus.jetstream_bus import JetStreamBus
+from eventbus.jetstream.bus import JetStreamBus
 from tests.brokers import Nats, start_nats
 
 CALLERS = (1, 16, 100)

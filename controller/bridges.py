@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from api.meta import Key
 from api.model import Bus, Source, Subscription
-from eventbus.mqtt_topics import topic_of
+from eventbus.mqtt.topics import topic_of
 
 PREFIX = "eventbus/"
 """Of their names: no resource has a slash in its own."""

@@ -14,9 +14,9 @@ from eventbus.bus import EventBus
 from eventbus.errors import BusError
 
 BACKENDS = {
-    "memory": ("eventbus.memory", "MemoryBus"),
-    "nats": ("eventbus.jetstream_bus", "JetStreamBus"),
-    "kafka": ("eventbus.kafka_bus", "KafkaBus"),
+    "memory": ("eventbus.memory.bus", "MemoryBus"),
+    "nats": ("eventbus.jetstream.bus", "JetStreamBus"),
+    "kafka": ("eventbus.kafka.bus", "KafkaBus"),
 }
 """Kind -> module and class; ``mqtt`` is composed in connect()."""
 STORE = "store."
@@ -62,7 +62,7 @@ def _with_store(bus: Bus, resolve: Callable[[Option], str]) -> EventBus:
     """An mqtt bus over the nats bus of the same key that stores what it publishes."""
     inner = {name.removeprefix(STORE): value for name, value in bus.options.items() if name.startswith(STORE)}
     outer = {name: value for name, value in bus.options.items() if not name.startswith(STORE)}
-    from eventbus.mqtt import MqttBus
+    from eventbus.mqtt.bus import MqttBus
 
     store = connect(Bus(key=bus.key, kind="nats", options=inner), resolve)
     return MqttBus(msgspec.structs.replace(bus, options=outer), resolve, store=store)

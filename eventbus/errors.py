@@ -6,14 +6,14 @@ BusError
 │   ├── TooLarge     413
 │   └── Malformed    400: no CloudEvent (in cloudevents.py)
 ├── Unreachable      no connection, or no answer within the deadline
-│   ├── NoStream     nothing stores the subject (in publishing.py)
+│   ├── NoStream     nothing stores the subject (in jetstream/publishing.py)
 │   ├── NothingListens  the connection was refused
 │   ├── HostUnknown  the name of the host cannot be resolved
-│   │   └── BadAddress  the url cannot be read (in nats_login.py)
+│   │   └── BadAddress  the url cannot be read (in jetstream/login.py)
 │   ├── NotABroker   something else listens there
 │   ├── StoreFailed  the broker is there and cannot write
 │   └── SessionTaken another client uses our client id
-├── ApiError         JetStream refused a call (in jetstream.py)
+├── ApiError         JetStream refused a call (in jetstream/api.py)
 ├── Conflict         somebody else changed a cell (in state.py)
 ├── NotYet           a kind of bus that is not built (in connect.py)
 ├── BrokerBinary     the embedded broker's binary is missing or foreign (in embedded.py)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from eventbus.jetstream import JetStream
+from eventbus.jetstream.api import JetStream
 
 
 async def floor(js: JetStream, stream: str, start: str, now: float) -> int:

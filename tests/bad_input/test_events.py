@@ -10,7 +10,7 @@ import pytest
 
 from eventbus import cloudevents
 from eventbus.cloudevents import Malformed, Spoofed
-from eventbus.kafka_records import Record, to_event
+from eventbus.kafka.records import Record, to_event
 from tests.bad_input.corpus import BODIES, EVERY, SPOOFED, STRUCTURED, Row
 
 HANG = 2.0

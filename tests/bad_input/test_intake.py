@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from eventbus import cloudevents
-from eventbus.kafka_records import Record
+from eventbus.kafka.records import Record
 from functions_framework.event import CloudEvent
 from tests.bad_input.corpus import BODIES, STRUCTURED, event
 from triggers.sources import kafka_events, mqtt_events, nats_events, redis_entries

@@ -13,7 +13,7 @@ from controller.bridges import bridges
 from eventbus import cloudevents
 from eventbus.bus import EventBus
 from eventbus.connect import STORE
-from eventbus.mqtt import MqttBus
+from eventbus.mqtt.bus import MqttBus
 from triggers.sources import EventSource
 from triggers.sources.mqtt import MqttSource
 

@@ -12,10 +12,11 @@ from typing import Any
 
 from api.meta import Key
 from api.model import Bus, Option, Subscription
-from eventbus import cloudevents, kafka_wire
+from eventbus import cloudevents
 from eventbus.bus import DeadLetter, EventBus, Incoming, Intake
 from eventbus.connect import connect
 from eventbus.errors import BusFull, LagUnknown, Unreachable
+from eventbus.kafka import wire as kafka_wire
 from tests.contract.bridged import Bridges, bridged, own_options
 
 TIMEOUT = 30.0

@@ -9,8 +9,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from eventbus import kafka_wire
 from eventbus.bus import EventBus
+from eventbus.kafka import wire as kafka_wire
 from tests.contract.harness import Broker, event
 
 STRUCTURED = ("content-type", b"application/cloudevents+json")

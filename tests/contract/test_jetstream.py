@@ -8,10 +8,10 @@ import pytest
 
 from api.meta import Key
 from api.model import Bus
-from eventbus import intake, pulls
 from eventbus.bus import EventBus
 from eventbus.connect import connect
 from eventbus.errors import AuthFailed, Unreachable
+from eventbus.jetstream import intake, pulls
 from tests.brokers import Nats
 from tests.contract.harness import TIMEOUT, Broker, Owner, event, fill, ids, plain, publish_surely, settled
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from eventbus import cloudevents, kafka_stream
+from eventbus import cloudevents
 from eventbus.bus import EventBus
+from eventbus.kafka import stream as kafka_stream
 from tests.contract.harness import TIMEOUT, Broker, Owner, event, fill, ids, settled
 from tests.contract.strangers import STRUCTURED, foreign, make, put
 from tests.kafka import Kafka
@@ -152,7 +153,7 @@ def test_a_batch_that_cannot_be_unpacked_is_one_flaw(broker: Broker, monkeypatch
             with monkeypatch.context() as patch:
                 from aiokafka.record.default_records import DefaultRecordBatch
 
-                patch.setattr("eventbus.kafka_batches.MemoryRecords", _spoiled(DefaultRecordBatch))
+                patch.setattr("eventbus.kafka.batches.MemoryRecords", _spoiled(DefaultRecordBatch))
                 await asyncio.gather(*(put(producer, [number]) for number in (1, 2)))
                 (flawed,) = await owner.take(1)
             await put(producer, [3])

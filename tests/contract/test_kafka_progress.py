@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from eventbus import kafka_intake, kafka_names, kafka_wire
 from eventbus.bus import Attempt, EventBus, Incoming
 from eventbus.errors import BusError, Fenced, Unreachable
-from eventbus.kafka_group import Group
-from eventbus.kafka_marks import LIMIT
+from eventbus.kafka import intake as kafka_intake
+from eventbus.kafka import names as kafka_names
+from eventbus.kafka import wire as kafka_wire
+from eventbus.kafka.group import Group
+from eventbus.kafka.marks import LIMIT
 from tests.contract.harness import Broker, Owner, event, fill, ids, letter_of, letters, settled
 from tests.contract.strangers import make
 from tests.kafka import Kafka

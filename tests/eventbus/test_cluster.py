@@ -17,7 +17,7 @@ from api.platform import LOOPBACK, spare
 from eventbus import cloudevents, embedded
 from eventbus.bus import EventBus
 from eventbus.errors import BusError
-from eventbus.jetstream_bus import JetStreamBus
+from eventbus.jetstream.bus import JetStreamBus
 from eventbus.subjects import topic
 from tests.contract.harness import TIMEOUT, Broker, Owner, event, ids
 

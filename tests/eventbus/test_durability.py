@@ -25,7 +25,7 @@ import pytest
 from api.platform import Durability
 from eventbus import cloudevents
 from eventbus.bus import EventBus
-from eventbus.jetstream_bus import JetStreamBus
+from eventbus.jetstream.bus import JetStreamBus
 from eventbus.subjects import topic
 from tests.brokers import Nats, start_nats
 from tests.contract.harness import Broker, Owner

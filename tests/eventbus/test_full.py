@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from eventbus import cloudevents, letters
+from eventbus import cloudevents
 from eventbus.bus import DeadLetter, EventBus
 from eventbus.errors import BusError, BusFull, DeadLetterRefused, StoreFailed
-from eventbus.jetstream_bus import JetStreamBus
+from eventbus.jetstream import letters
+from eventbus.jetstream.bus import JetStreamBus
 from tests.brokers import Nats, start_nats
 from tests.contract.harness import Broker, Owner, event, ids
 

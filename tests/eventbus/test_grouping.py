@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from eventbus import cloudevents, grouping
+from eventbus import cloudevents
 from eventbus.bus import EventBus
 from eventbus.errors import BusFull
-from eventbus.grouping import Lane, Publish
-from eventbus.jetstream import Ack
-from eventbus.jetstream_bus import JetStreamBus
+from eventbus.jetstream import grouping
+from eventbus.jetstream.api import Ack
+from eventbus.jetstream.bus import JetStreamBus
+from eventbus.jetstream.grouping import Lane, Publish
 from eventbus.subjects import topic
 from tests.brokers import Nats, start_nats
 from tests.contract.harness import Broker, Owner, event, ids

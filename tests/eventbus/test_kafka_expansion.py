@@ -10,9 +10,9 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventbus import kafka_expansion
-from eventbus.kafka_batches import Part, read
-from eventbus.kafka_expansion import LIMIT, too_large
+from eventbus.kafka import expansion as kafka_expansion
+from eventbus.kafka.batches import Part, read
+from eventbus.kafka.expansion import LIMIT, too_large
 
 GZIP, LZ4, ZSTD = 1, 3, 4
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from eventbus.bus import Attempt
 from eventbus.errors import BusError
-from eventbus.kafka_marks import ATTEMPTS, LIMIT, Marks, decode
+from eventbus.kafka.marks import ATTEMPTS, LIMIT, Marks, decode
 
 EPOCH = 1_800_000_000_000
 
@@ -67,7 +67,7 @@ def test_what_others_committed_is_no_progress_of_ours(text: str) -> None:
 
 
 def test_progress_of_a_newer_release_is_not_guessed_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eventbus.kafka_marks.VERSION", 2)
+    monkeypatch.setattr("eventbus.kafka.marks.VERSION", 2)
     text = Marks(EPOCH).encode(0)
     monkeypatch.undo()
 

@@ -10,7 +10,7 @@ import pytest
 
 from api.meta import Key
 from api.model import Bus
-from eventbus.kafka_bus import KafkaBus
+from eventbus.kafka.bus import KafkaBus
 from tests.kafka import start_kafka
 
 pytestmark = pytest.mark.broker

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from eventbus import kafka_recent
-from eventbus.kafka_recent import Recent
+from eventbus.kafka import recent as kafka_recent
+from eventbus.kafka.recent import Recent
 
 
 def test_an_id_is_a_duplicate_anywhere_but_where_it_came_first() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from eventbus import cloudevents
 from eventbus.cloudevents import Malformed
-from eventbus.kafka_records import Headers, Record, dedupe_of, to_event, to_record
+from eventbus.kafka.records import Headers, Record, dedupe_of, to_event, to_record
 
 CE = (("ce_specversion", b"1.0"), ("ce_id", b"7"), ("ce_source", b"/s"), ("ce_type", b"t"))
 STRUCTURED = ("content-type", b"application/cloudevents+json; charset=UTF-8")

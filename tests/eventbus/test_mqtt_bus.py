@@ -19,7 +19,7 @@ from eventbus import cloudevents
 from eventbus.bus import EventBus
 from eventbus.connect import STORE, connect
 from eventbus.errors import BusError, LagUnknown, TooLarge, Unreachable
-from eventbus.mqtt import MqttBus
+from eventbus.mqtt.bus import MqttBus
 from eventbus.openings import Gate, Openings
 from tests.brokers import Nats, start_nats
 from tests.certificates import authority

@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from eventbus import cloudevents, mqtt
+from eventbus import cloudevents
 from eventbus.connect import STORE
 from eventbus.errors import Unreachable
-from eventbus.mqtt import MqttBus
+from eventbus.mqtt import bus as mqtt
+from eventbus.mqtt.bus import MqttBus
 from tests.brokers import Nats, start_nats
 from tests.contract.bridged import Bridges
 from tests.contract.harness import Broker, Owner, event, ids
@@ -38,7 +39,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
 
 @pytest.fixture
 def broker(store: Nats, front: Mosquitto, monkeypatch: pytest.MonkeyPatch) -> Broker:
-    monkeypatch.setattr("eventbus.mqtt_flow.WINDOW", WINDOW)
+    monkeypatch.setattr("eventbus.mqtt.flow.WINDOW", WINDOW)
     return Broker("mqtt", {"url": front.url, **{STORE + name: value for name, value in store.options.items()}}, store)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eventbus.mqtt_link import LONGEST_PAUSE, STABLE, STEPS, Pauses
+from eventbus.mqtt.link import LONGEST_PAUSE, STABLE, STEPS, Pauses
 
 
 def test_tries_that_fail_come_ever_slower() -> None:

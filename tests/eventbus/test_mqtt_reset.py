@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from eventbus.mqtt_address import read_address
-from eventbus.mqtt_link import Link, Subscription
-from eventbus.mqtt_message import Message
+from eventbus.mqtt.address import read_address
+from eventbus.mqtt.link import Link, Subscription
+from eventbus.mqtt.message import Message
 from tests.faults.journal import Ledger
 from tests.faults.producers import MqttProducer, messages
 from tests.mosquitto import start_mosquitto

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
-from eventbus.mqtt_topics import matches, subject_of, topic_of
+from eventbus.mqtt.topics import matches, subject_of, topic_of
 
 level = st.sampled_from(["a", "b", "", "$x"])
 filters = st.lists(st.sampled_from(["a", "b", "", "+"]), min_size=1, max_size=4).flatmap(

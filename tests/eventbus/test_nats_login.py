@@ -20,8 +20,8 @@ from api.model import Bus, Option, Subscription
 from api.platform import LOOPBACK, spare
 from eventbus import cloudevents, embedded, errors
 from eventbus.bus import EventBus
-from eventbus.jetstream_bus import JetStreamBus
-from eventbus.nats_login import BadAddress, login
+from eventbus.jetstream.bus import JetStreamBus
+from eventbus.jetstream.login import BadAddress, login
 from tests.certificates import Authority, authority
 from tests.contract.harness import TIMEOUT, Owner, event, ids
 

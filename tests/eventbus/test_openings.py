@@ -11,7 +11,7 @@ from api.meta import Key
 from api.model import Bus, Subscription
 from eventbus.bus import Incoming
 from eventbus.errors import Unreachable
-from eventbus.memory import MemoryBus
+from eventbus.memory.bus import MemoryBus
 from eventbus.openings import Gate, Openings
 
 BUS = Key("default", "default")

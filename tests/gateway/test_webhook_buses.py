@@ -13,7 +13,7 @@ from api.meta import SecretKeyRef
 from api.model import Bus, Option
 from api.platform import LOOPBACK, spare
 from eventbus.errors import BusFull, TooLarge, Unreachable
-from eventbus.jetstream_bus import JetStreamBus
+from eventbus.jetstream.bus import JetStreamBus
 from tests.brokers import Nats
 from tests.gateway.hooks import BUS, PATH, hook, reading, serve
 from tests.gateway.world import World, run, world

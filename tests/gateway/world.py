@@ -17,7 +17,7 @@ from api.meta import Key, RevisionKey
 from api.model import Backend, Bus, Option, Route, Snapshot, Source
 from eventbus.bus import EventBus
 from eventbus.connect import connect as connect_to
-from eventbus.memory import MemoryBus
+from eventbus.memory.bus import MemoryBus
 from gateway.limits import Limits
 from gateway.main import GatewaySettings, as_written
 from gateway.main import run as run_gateway

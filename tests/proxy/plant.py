@@ -16,7 +16,7 @@ from api.frames import Endpoint, Endpoints, Frame
 from api.meta import Key, RevisionKey
 from api.model import Backend, Bus, Join, Subscription
 from eventbus.bus import EventBus
-from eventbus.memory import MemoryBus
+from eventbus.memory.bus import MemoryBus
 from proxy.owner import Owner
 from proxy.wiring import Wiring
 from replicas.http import HttpClient

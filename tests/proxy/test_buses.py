@@ -10,7 +10,7 @@ import pytest
 from api.meta import Key
 from api.model import Bus
 from eventbus.errors import Unreachable
-from eventbus.memory import MemoryBus
+from eventbus.memory.bus import MemoryBus
 from proxy.buses import Buses
 from proxy.settings import ProxySettings
 from tests.proxy.plant import event, until

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from eventbus.bus import Incoming
-from eventbus.memory import _Stored
+from eventbus.memory.bus import _Stored
 from tests.proxy.plant import Plant, Replica, event, subscription
 
 

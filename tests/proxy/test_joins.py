@@ -19,7 +19,7 @@ from api.model import Bus, Join, JoinSink, Subscription
 from eventbus.bus import EventBus, Incoming
 from eventbus.connect import connect
 from eventbus.errors import Unreachable
-from eventbus.memory import MemoryBus
+from eventbus.memory.bus import MemoryBus
 from proxy.lanes import Entry, Lane
 from proxy.outcomes import DONE, Outcome
 from proxy.sink_join import JoinReceiver

@@ -12,7 +12,7 @@ import msgspec
 from api.meta import Key
 from api.model import Bus, Source
 from eventbus.bus import EventBus
-from eventbus.memory import MemoryBus
+from eventbus.memory.bus import MemoryBus
 from eventbus.state import StateStore
 from proxy.buses import Buses
 from proxy.settings import ProxySettings

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from eventbus.errors import BusError
-from eventbus.jetstream import JetStream
-from eventbus.nats import Connection
+from eventbus.jetstream.api import JetStream
+from eventbus.jetstream.connection import Connection
 
 
 class Outsider:

@@ -11,7 +11,7 @@ import pytest
 from api.meta import Key
 from api.model import Option, Source
 from eventbus.errors import Unreachable
-from eventbus.memory_state import MemoryCells
+from eventbus.memory.state import MemoryCells
 from eventbus.state import StateStore
 from tests.sources.virtual import Wall, run
 from triggers.sources import connect, cron

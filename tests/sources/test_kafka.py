@@ -15,13 +15,13 @@ from aiokafka import AIOKafkaProducer
 from api.meta import Key
 from api.model import Source
 from api.platform import LOOPBACK, spare
-from eventbus import kafka_wire
 from eventbus.errors import TooLarge, Unreachable
-from eventbus.kafka import Cluster
-from eventbus.kafka_batches import Found
-from eventbus.kafka_group import Group
-from eventbus.kafka_records import Record
-from eventbus.kafka_settings import Settings
+from eventbus.kafka import wire as kafka_wire
+from eventbus.kafka.batches import Found
+from eventbus.kafka.cluster import Cluster
+from eventbus.kafka.group import Group
+from eventbus.kafka.records import Record
+from eventbus.kafka.settings import Settings
 from tests.kafka import PASSWORD, USER, Kafka, start_kafka
 from triggers.sources.kafka import KafkaSource
 from triggers.sources.kafka_events import brought

@@ -12,7 +12,7 @@ import pytest
 from api.platform import spare
 from eventbus import embedded
 from eventbus.errors import BusFull, TooLarge
-from eventbus.mqtt_message import Message
+from eventbus.mqtt.message import Message
 from tests.brokers import Nats
 from tests.sources.mqtt_world import Bus, Publisher, make, numbers, run, running, start_impatient
 from triggers.sources.source import BadSource, SourceError

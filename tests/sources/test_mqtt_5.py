@@ -16,7 +16,7 @@ from paho.mqtt.properties import Properties
 from api.platform import spare
 from eventbus import cloudevents
 from eventbus.errors import BusFull, TooLarge
-from eventbus.mqtt_message import Message
+from eventbus.mqtt.message import Message
 from tests.certificates import Authority, authority
 from tests.mosquitto import Mosquitto, start_mosquitto
 from tests.relay import Relay
@@ -136,7 +136,7 @@ def test_a_message_above_every_limit_does_not_end_the_source(
     server: Mosquitto, device: Publisher, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """MQTT 5 lets the broker keep it; with 3.1.1 it comes, and the bus would refuse it."""
-    monkeypatch.setattr("eventbus.mqtt_wire.MAX_PACKET", 1 << 20)
+    monkeypatch.setattr("eventbus.mqtt.wire.MAX_PACKET", 1 << 20)
 
     async def test() -> None:
         bus, source = Bus(), make(server.port, topic="huge/#", version=version)

@@ -12,7 +12,7 @@ from api.meta import Key
 from api.model import Source
 from eventbus import embedded
 from eventbus.errors import BusFull, TooLarge
-from eventbus.mqtt_topics import from_nats, to_nats
+from eventbus.mqtt.topics import from_nats, to_nats
 from tests.brokers import Nats
 from tests.sources.mqtt_world import Bus, Publisher, make, numbers, run, running, start_impatient
 from tests.sources.nats_world import outsider

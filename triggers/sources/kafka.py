@@ -8,12 +8,12 @@ from collections.abc import Mapping
 
 from api.frames import SourceReading
 from api.model import Source
-from eventbus import kafka_wire
 from eventbus.errors import BusError, SessionTaken
-from eventbus.kafka import Cluster
-from eventbus.kafka_publisher import Publisher
-from eventbus.kafka_records import Stored
-from eventbus.kafka_settings import Settings
+from eventbus.kafka import wire as kafka_wire
+from eventbus.kafka.cluster import Cluster
+from eventbus.kafka.publisher import Publisher
+from eventbus.kafka.records import Stored
+from eventbus.kafka.settings import Settings
 from triggers.sources.kafka_reading import Reading, Wanted
 from triggers.sources.outlet import Outlet
 from triggers.sources.source import BadSource, Missing, Publish, SourceError, uri

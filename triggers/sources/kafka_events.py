@@ -1,4 +1,4 @@
-"""Records of a foreign Kafka topic as what a source brings; pure. The mapping itself is eventbus/kafka_records.py.
+"""Records of a foreign Kafka topic as what a source brings; pure. The mapping itself is eventbus/kafka/records.py.
 
 Every record moves on. A tombstone is an event of type ``io.evoke.kafka.tombstone`` without data. A record that
 announces a CloudEvent and holds none, or one that speaks for the platform, and a batch that cannot be unpacked, are
@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 from eventbus import cloudevents
 from eventbus.cloudevents import Malformed, Spoofed, dedupe_id
-from eventbus.kafka_batches import Found
-from eventbus.kafka_records import Record, dedupe_of, key_text, to_event
+from eventbus.kafka.batches import Found
+from eventbus.kafka.records import Record, dedupe_of, key_text, to_event
 from triggers.sources.storing import REJECTED_TYPE, Brought
 
 TOMBSTONE_TYPE = "io.evoke.kafka.tombstone"

@@ -17,12 +17,12 @@ import msgspec
 
 from eventbus.bus import Incoming
 from eventbus.errors import AuthFailed, BusError, Fenced, SessionTaken, Unreachable
-from eventbus.kafka import Cluster
-from eventbus.kafka_batches import Found
-from eventbus.kafka_group import Committed, Group
-from eventbus.kafka_marks import Marks
-from eventbus.kafka_stream import Stream
-from eventbus.kafka_wire import DENIED, EARLIEST, LATEST, Fault, Place
+from eventbus.kafka.batches import Found
+from eventbus.kafka.cluster import Cluster
+from eventbus.kafka.group import Committed, Group
+from eventbus.kafka.marks import Marks
+from eventbus.kafka.stream import Stream
+from eventbus.kafka.wire import DENIED, EARLIEST, LATEST, Fault, Place
 from triggers.sources.kafka_events import brought
 from triggers.sources.outlet import Outlet
 from triggers.sources.source import Missing

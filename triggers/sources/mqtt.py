@@ -21,11 +21,11 @@ from functools import partial
 from api.frames import SourceReading
 from api.model import Source
 from eventbus.errors import BusError
-from eventbus.mqtt_address import BadAddress, client_id, read_address
-from eventbus.mqtt_link import Link, Subscription
-from eventbus.mqtt_message import Message
-from eventbus.mqtt_topics import matches
-from eventbus.mqtt_wire import FIVE
+from eventbus.mqtt.address import BadAddress, client_id, read_address
+from eventbus.mqtt.link import Link, Subscription
+from eventbus.mqtt.message import Message
+from eventbus.mqtt.topics import matches
+from eventbus.mqtt.wire import FIVE
 from triggers.sources.lanes import Lanes, Waiting
 from triggers.sources.mqtt_events import Properties, convert, unfit
 from triggers.sources.source import BadSource, Publish, SourceError, uri

@@ -19,12 +19,12 @@ from functools import partial
 from api.frames import SourceReading
 from api.model import Source
 from eventbus.errors import BusError
-from eventbus.jetstream import NO_STREAM, ApiError, JetStream
-from eventbus.mqtt_address import BadAddress, client_id, read_address
-from eventbus.mqtt_link import Link
-from eventbus.mqtt_topics import from_nats, matches, nats_filters
-from eventbus.mqtt_wire import SESSION_EXPIRY, THREE, Wire
-from eventbus.nats import Message
+from eventbus.jetstream.api import NO_STREAM, ApiError, JetStream
+from eventbus.jetstream.connection import Message
+from eventbus.mqtt.address import BadAddress, client_id, read_address
+from eventbus.mqtt.link import Link
+from eventbus.mqtt.topics import from_nats, matches, nats_filters
+from eventbus.mqtt.wire import SESSION_EXPIRY, THREE, Wire
 from eventbus.subjects import token
 from triggers.sources.lanes import Done, Lanes
 from triggers.sources.mqtt_events import Properties, convert, unfit

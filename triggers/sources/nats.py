@@ -17,7 +17,7 @@ from api import topics
 from api.frames import SourceReading
 from api.model import Source
 from eventbus.errors import BusError
-from eventbus.nats import Message
+from eventbus.jetstream.connection import Message
 from eventbus.subjects import token
 from triggers.sources.lanes import Done, Lanes
 from triggers.sources.nats_events import convert, unfit

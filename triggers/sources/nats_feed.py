@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 from eventbus.diagnosis import diagnose
 from eventbus.errors import BusError, Fenced, Unreachable
-from eventbus.jetstream import ApiError, JetStream
-from eventbus.nats import Connection, Message
+from eventbus.jetstream.api import ApiError, JetStream
+from eventbus.jetstream.connection import Connection, Message
 from triggers.sources.nats_stream import Place, Reader, Stored
 from triggers.sources.source import Missing, SourceError
 

@@ -20,8 +20,8 @@ from typing import Any, Literal
 import msgspec
 
 from eventbus.errors import BusError, Fenced
-from eventbus.jetstream import NANOSECONDS, ApiError, JetStream
-from eventbus.nats import Listening, Message, status
+from eventbus.jetstream.api import NANOSECONDS, ApiError, JetStream
+from eventbus.jetstream.connection import Listening, Message, status
 
 WINDOW = 1000
 """Messages that may be unacknowledged."""

@@ -77,8 +77,8 @@ def drop_on_500() -> None:
 
 def discard_old() -> None:
     """A full stream forgets its oldest events to take new ones."""
-    from eventbus.jetstream import JetStream
-    from eventbus.jetstream_bus import JetStreamBus
+    from eventbus.jetstream.api import JetStream
+    from eventbus.jetstream.bus import JetStreamBus
 
     ensure = JetStream.ensure_stream
 
@@ -94,7 +94,7 @@ def discard_old() -> None:
 
 def forget_parked() -> None:
     """Progress passes what waits for its next attempt; that is kept in memory only."""
-    from eventbus.intake import JetStreamIntake
+    from eventbus.jetstream.intake import JetStreamIntake
     from proxy.settle import Settler
 
     park = Settler._park

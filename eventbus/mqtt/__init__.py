@@ -1,0 +1,1 @@
+"""The bus whose front is an MQTT broker; starts at ``bus``."""
