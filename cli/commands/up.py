@@ -168,7 +168,7 @@ class Watched:
                 time.sleep(PACE)
             progress.clear()
             kind, _, own = name.partition("/")
-            line = readiness.line(resource, self._client.function(own) if kind == "function" else None)
+            line = readiness.line(resource, self._function(own) if kind == "function" else None)
             self._narrator.knows(name, line)
             self._line(line)
         for happening in self._happenings.take(0):
@@ -176,8 +176,18 @@ class Watched:
                 tell(self._out, self._narrator, happening)
 
     def _find(self, name: str) -> dict[str, Any] | None:
+        """None too while the controller is started again, as when somebody else took its ports."""
         kind, _, own = name.partition("/")
-        return next((one for one in self._client.items(kind) if one["metadata"]["name"] == own), None)
+        try:
+            return next((one for one in self._client.items(kind) if one["metadata"]["name"] == own), None)
+        except NoPlatform:
+            return None
+
+    def _function(self, name: str) -> dict[str, Any] | None:
+        try:
+            return self._client.function(name)
+        except NoPlatform:
+            return None
 
     def _line(self, text: str) -> None:
         if not self._out.structured:

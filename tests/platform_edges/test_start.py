@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.platform import Platform, processes, started, until
+from tests.platform import EVOKE, Platform, processes, started, until
 
 pytestmark = pytest.mark.platform
 THIEF = Path(__file__).with_name("thief.py")
@@ -97,6 +97,23 @@ def test_a_port_that_is_taken_at_the_last_moment_is_replaced(project: Path, name
         assert until(lambda: connected(platform.platform()[name]), what="somebody listens there")
         problems = msgspec.json.decode((platform.run / "children.json").read_bytes())
         assert all(one["pid"] for one in problems.values()), problems
+
+
+def test_a_controller_that_ends_while_up_waits_is_waited_for(project: Path) -> None:
+    platform = Platform(project)
+    words = [*EVOKE, "up", "-d", "--no-watch"]
+    with subprocess.Popen(words, cwd=project, stdout=subprocess.PIPE, text=True) as up:
+        try:
+            assert up.stdout is not None
+            assert up.stdout.readline().startswith("local")
+            os.kill(platform.pids()["controller"], signal.SIGKILL)
+
+            rest = up.stdout.read()
+
+            assert up.wait(60) == 0
+            assert "function/hello" in rest
+        finally:
+            platform.down()
 
 
 @contextlib.contextmanager
