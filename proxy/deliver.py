@@ -78,7 +78,8 @@ class Outflow:
         hold, table = self._hold, self._wiring.table
         if not window.runnable_of(route):
             return []
-        if not self._takeover.over([one for revision in hold.revisions for one in table.ready(revision)]):
+        if not self._takeover.over:
+            self._takeover.ask([one for revision in hold.revisions for one in table.ready(revision)])
             return []
         if not hold.breaker.allows(self._wiring.clock(), in_flight=hold.in_flight):
             return []

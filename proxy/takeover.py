@@ -42,19 +42,19 @@ class Takeover:
     def __init__(self, hold: Hold, wiring: Wiring, suspects: Suspects, again: Callable[[], None]) -> None:
         """*again* looks for something to start."""
         self._hold, self._wiring, self._suspects, self._again = hold, wiring, suspects, again
-        self._over = hold.intake.epoch <= 1 or hold.subscription.sink is not None
+        self.over = hold.intake.epoch <= 1 or hold.subscription.sink is not None
+        """Whether deliveries may begin."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._unanswered = 0
 
-    def over(self, endpoints: Sequence[Endpoint]) -> bool:
-        """Whether deliveries may begin; the first call asks *endpoints*."""
-        if not self._over and not self._tasks and endpoints:
+    def ask(self, endpoints: Sequence[Endpoint]) -> None:
+        """Ask *endpoints* what they still run; only the first call does."""
+        if not self._tasks and endpoints:
             limit = self._wiring.clock() + self._hold.subscription.delivery.timeout.total_seconds() + MARGIN
             self._unanswered = len(endpoints)
             for endpoint in endpoints:
                 task = asyncio.get_running_loop().create_task(self._ask(endpoint, limit))
                 self._tasks.add(task)
-        return self._over
 
     def stop(self) -> None:
         for task in self._tasks:
@@ -96,7 +96,7 @@ class Takeover:
     def _answered(self) -> None:
         self._unanswered -= 1
         if not self._unanswered:
-            self._over = True
+            self.over = True
             self._again()
 
     async def _question(self, endpoint: Endpoint) -> Running | None:
