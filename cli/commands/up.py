@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -28,6 +29,7 @@ app = new_app()
 PATIENCE = 10.0
 """Seconds that a resource may take to become ready before it is told as waiting; builds take what they take."""
 PACE = 0.05
+Answer = TypeVar("Answer")
 
 
 @command_line(
@@ -103,22 +105,22 @@ class Watched:
 
     def begin(self, supervisor: start.Supervisor) -> None:
         """Wait for the platform, apply the folder, and tell how each resource does."""
-        progress = Progress(self._out)
-        facts = supervisor.wait_for(self._client, progress.say)
-        progress.clear()
+        self._progress, self._supervisor = Progress(self._out), supervisor
+        facts = supervisor.wait_for(self._client, self._progress.say)
+        self._progress.clear()
         self._happenings = Happenings(self._client)
         self._banner(facts)
-        results = self._apply(supervisor, progress)
+        results = self._asked(self._applied.apply)
         report_warnings(self._session, results)
-        self._wait({"eventbus/default", *names(results)}, progress)
+        self._wait({"eventbus/default", *names(results)})
 
-    def _apply(self, supervisor: start.Supervisor, progress: Progress) -> list[dict[str, Any]]:
-        """Apply the folder; once more where the controller was restarted between its first answer and this."""
-        try:
-            return self._applied.apply()
-        except NoPlatform:
-            supervisor.wait_for(self._client, progress.say)
-            return self._applied.apply()
+    def _asked(self, ask: Callable[[], Answer]) -> Answer:
+        """The platform's answer; waits while it is started again, as when somebody else took a port of its."""
+        while True:
+            try:
+                return ask()
+            except NoPlatform:
+                self._supervisor.wait_for(self._client, self._progress.say)
 
     def watch(self, running: Any) -> None:
         """Tell and re-apply until the platform ends."""
@@ -152,23 +154,24 @@ class Watched:
         else:
             self._line(" · ".join(parts))
 
-    def _wait(self, wanted: Iterable[str], progress: Progress) -> None:
+    def _wait(self, wanted: Iterable[str]) -> None:
         """Tell each resource, in the order in which work flows, as soon as it is ready or cannot become it."""
         begun = time.monotonic()
         for name in readiness.in_order(wanted):
-            while (resource := self._find(name)) is None or not readiness.settled(resource):
+            while (resource := self._asked(partial(self._find, name))) is None or not readiness.settled(resource):
                 passed = time.monotonic() - begun
                 if resource and passed > PATIENCE and not readiness.building(resource):
                     break  # such as a broker that is away: told as it is, and the rest goes on
                 if passed > 1:
                     said = wording.readiness(resource) if resource else "is not there"
-                    progress.say(f"{name}: {said} ({passed:.0f} s)")
+                    self._progress.say(f"{name}: {said} ({passed:.0f} s)")
                 if start.holder(self._state) is None:
                     raise Failed("the platform ended", hint=f"see {self._state}/logs")
                 time.sleep(PACE)
-            progress.clear()
+            self._progress.clear()
             kind, _, own = name.partition("/")
-            line = readiness.line(resource, self._function(own) if kind == "function" else None)
+            function = self._asked(partial(self._client.function, own)) if kind == "function" else None
+            line = readiness.line(resource, function)
             self._narrator.knows(name, line)
             self._line(line)
         for happening in self._happenings.take(0):
@@ -176,18 +179,8 @@ class Watched:
                 tell(self._out, self._narrator, happening)
 
     def _find(self, name: str) -> dict[str, Any] | None:
-        """None too while the controller is started again, as when somebody else took its ports."""
         kind, _, own = name.partition("/")
-        try:
-            return next((one for one in self._client.items(kind) if one["metadata"]["name"] == own), None)
-        except NoPlatform:
-            return None
-
-    def _function(self, name: str) -> dict[str, Any] | None:
-        try:
-            return self._client.function(name)
-        except NoPlatform:
-            return None
+        return next((one for one in self._client.items(kind) if one["metadata"]["name"] == own), None)
 
     def _line(self, text: str) -> None:
         if not self._out.structured:
