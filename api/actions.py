@@ -12,7 +12,7 @@ import msgspec
 
 from api.conditions import Condition
 from api.meta import Key, RevisionKey
-from api.model import Build, Replica, Snapshot, Workload
+from api.model import AppDeclaration, AppSubscription, Build, Replica, Snapshot, Workload
 from api.scaling import Authority, ScalePolicy
 
 
@@ -59,6 +59,8 @@ class RevisionState(msgspec.Struct, frozen=True, kw_only=True):
     wanted: int = 0
     credit: int = 0
     """Events or requests in flight that one replica takes, as its check told; 0: not known."""
+    declared: AppDeclaration | None = None
+    """What its app said when it was started for its check; None: it is no Dapr app, or was not checked."""
     created: datetime
     workload: Workload | None = None
     """What the last Ensure said; a rollback makes a new revision of it."""
@@ -82,6 +84,10 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     buses: dict[str, str] = {}
     """Bus ``namespace/name`` -> "" when connected, else ``Reason: message``."""
     sources: dict[str, str] = {}
+    components: dict[str, str] = {}
+    """Component ``namespace/name`` -> "" when it works, else ``Reason: message``."""
+    streams: dict[str, tuple[AppSubscription, ...]] = {}
+    """Function ``namespace/name`` -> what it has ever subscribed to by a stream."""
     subscriptions: dict[str, str] = {}
     """Subscription key -> "" when owned, else ``Reason: message``."""
     snapshots: dict[str, str] = {}

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from api.meta import Key, RevisionKey
-from api.model import Snapshot
+from api.model import AppSubscription, Snapshot
 
 PROTOCOL = "evoke.v1"
 MAX_FRAME = 16 << 20
@@ -107,6 +107,23 @@ class BusReading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     message: str = ""
 
 
+class ComponentReading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One Dapr component as one proxy sees it."""
+
+    component: Key
+    connected: bool = False
+    reason: str = ""
+    """A Connected reason while it is not connected."""
+    message: str = ""
+
+
+class StreamReading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A subscription that an app has asked for by a stream; told until the snapshot has it."""
+
+    function: Key
+    subscription: AppSubscription
+
+
 class Readings(Frame, frozen=True, kw_only=True):
     """Every second and on change, always complete for this agent."""
 
@@ -116,6 +133,8 @@ class Readings(Frame, frozen=True, kw_only=True):
     routes: tuple[RouteReading, ...] = ()
     sources: tuple[SourceReading, ...] = ()
     buses: tuple[BusReading, ...] = ()
+    components: tuple[ComponentReading, ...] = ()
+    streams: tuple[StreamReading, ...] = ()
     used: dict[str, int] = {}
     """Replica id -> requests and events in flight from this agent; absent: none."""
     stuck: tuple[str, ...] = ()
@@ -177,6 +196,22 @@ class Assign(Frame, frozen=True, kw_only=True):
     sources: tuple[Key, ...] = ()
 
 
+class AppListener(msgspec.Struct, frozen=True, kw_only=True):
+    """Addresses of the Dapr API at which whoever connects speaks as *function*."""
+
+    function: Key
+    http: str
+    """``host:port``"""
+    grpc: str
+
+
+class Listen(Frame, frozen=True, kw_only=True):
+    """Down: the apps that this proxy serves at addresses of their own; always complete."""
+
+    epoch: int
+    apps: tuple[AppListener, ...] = ()
+
+
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     replica: str
     address: str
@@ -185,6 +220,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Events or requests in flight that it takes."""
     batch: int = 0
     """Largest batch it takes; 0: one event per POST."""
+    protocol: Literal["evoke", "http", "grpc"] = "evoke"
+    """``evoke``: our framework. The others are Dapr apps, which know no epochs, attempts and fences."""
     ordered: bool = False
     """Runs a key's entries of one batch in order and omits the rest of a key after a failure."""
 
@@ -222,4 +259,4 @@ class Reopen(Frame, frozen=True, kw_only=True):
 
 
 Up: TypeAlias = Hello | Readings | Want | Closed | Refused | Notice
-Down: TypeAlias = Config | Assign | Endpoints | Close | Reopen
+Down: TypeAlias = Config | Assign | Listen | Endpoints | Close | Reopen

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from api.delivery import DeliveryPolicy
+from api.delivery import Backoff, DeliveryPolicy
 from api.meta import Key, RevisionKey, SecretKeyRef
 
 Option: TypeAlias = str | SecretKeyRef
@@ -19,6 +19,8 @@ Option: TypeAlias = str | SecretKeyRef
 
 Phase = Literal["starting", "ready", "draining", "gone"]
 Host = Literal["python", "command", "lambda", "wasm"]
+AppProtocol = Literal["http", "grpc"]
+"""What a Dapr app listens with: routes over HTTP, or Dapr's AppCallback service."""
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 
@@ -104,6 +106,17 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
     timeout: timedelta = timedelta(minutes=10)
 
 
+class AppHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """How an app is asked whether it can take work; the defaults are Dapr's."""
+
+    path: str = "/healthz"
+    """Over HTTP; a gRPC app is asked through AppCallbackHealthCheck."""
+    every: timedelta = timedelta(seconds=5)
+    timeout: timedelta = timedelta(milliseconds=500)
+    threshold: int = 3
+    """Failures in a row after which it gets nothing new, until the first success."""
+
+
 class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a substrate needs to start one replica of one revision."""
 
@@ -115,6 +128,13 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     context: bytes = b""
     """FUNC_CONTEXT as JSON (functions_framework.context_schema)."""
     port: int = 8080
+    """Of host ``command``: where the app listens; 0: where $APP_PORT tells it to."""
+    command: tuple[str, ...] = ()
+    """Of host ``command``: the program and its arguments, in the folder of the code."""
+    protocol: AppProtocol = "http"
+    """Of host ``command``."""
+    health: AppHealth | None = None
+    """Of host ``command``; None: it counts as well while it listens."""
     env: tuple[Env, ...] = ()
     secrets: tuple[SecretMount, ...] = ()
     resources: Resources = Resources()
@@ -161,6 +181,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     timeout: timedelta = timedelta(seconds=60)
     queue: int = 1000
     """Requests that may wait for a replica before 503."""
+    internal: bool = False
+    """Only other functions reach it, by service invocation."""
 
 
 class Bus(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,6 +222,14 @@ class JoinSink(msgspec.Struct, frozen=True, kw_only=True, tag="join"):
     """The input's name in the join's condition."""
 
 
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """One routing rule of a Dapr subscription."""
+
+    match: str
+    """CEL over ``event``; empty: every event."""
+    path: str
+
+
 Sink: TypeAlias = UriSink | TopicSink | JoinSink
 """Where a subscription's events go when that is not a function."""
 
@@ -233,7 +263,16 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     trigger: str = ""
     """Name under which people see it: the Trigger, or the function for its own dapr triggers."""
     path: str = "/"
-    """Where the replica takes the POST."""
+    """Where the replica takes the POST; of a gRPC app: the path it knows the subscription by."""
+    rules: tuple[Rule, ...] = ()
+    """Tried in order before *path*: the first that matches says the path."""
+    unmatched: bool = False
+    """There is no default path: what no rule matches is done with, in the dead letters where some are declared."""
+    form: Literal["event", "raw", "binding", "stream"] = "event"
+    """What the app is handed. ``raw``: the event's data in an envelope of its own (Dapr's rawPayload); ``binding``: the
+    data alone, with the metadata beside it; ``stream``: events on the streams that the app has opened."""
+    metadata: dict[str, str] = {}
+    """Of the Dapr subscription, as written."""
     filter: Filter | None = None
     condition: str | None = None
     sink: Sink | None = None
@@ -243,6 +282,10 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     start: Literal["new", "all", "resume"] = "new"
     bulk: int = 100
     """Largest batch where the replica takes batches."""
+    bulk_subscribe: bool = False
+    """The app takes Dapr's bulk message for this subscription, whatever its replicas say of batches."""
+    bulk_wait: timedelta = timedelta(0)
+    """How long a batch that is not full waits for more."""
     in_flight: int = 4096
     """Upper bound of the window."""
 
@@ -260,11 +303,123 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Component(msgspec.Struct, frozen=True, kw_only=True):
+    """One Dapr component; those of a pub/sub type stand as a Bus of the same key too."""
+
     key: Key
+    """Name is that of the resource, or ``<function>/<name>`` of one that a Function declares for itself."""
     type: str
+    """``state.redis``..."""
     version: str
     metadata: dict[str, Option] = {}
+    """Names as written; they are compared without regard to case."""
     scopes: tuple[str, ...] = ()
+    """App ids that may use it; empty: all of the namespace."""
+    secret_store: str = ""
+    """Secret store component that its references are looked up in; empty: the platform's own secrets."""
+    ignore_errors: bool = False
+    init_timeout: timedelta = timedelta(seconds=5)
+
+    @property
+    def name(self) -> str:
+        """What apps call it."""
+        return self.key.name.rpartition("/")[2]
+
+    @property
+    def owner(self) -> str:
+        """The function that declares it for itself; empty: none."""
+        return self.key.name.rpartition("/")[0]
+
+
+class SecretScope(msgspec.Struct, frozen=True, kw_only=True):
+    """What an app may read of one secret store (Configuration, spec.secrets.scopes)."""
+
+    store: str
+    default: Literal["allow", "deny"] = "allow"
+    allowed: tuple[str, ...] = ()
+    denied: tuple[str, ...] = ()
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True):
+    """A retry policy of Resiliency."""
+
+    backoff: Backoff
+    max_retries: int = -1
+    """-1: without end."""
+    statuses: str = ""
+    """HTTP codes and ranges that are tried again (``429,500-599``); empty: all failures."""
+    codes: str = ""
+    """The same for gRPC codes."""
+
+
+class CircuitBreaker(msgspec.Struct, frozen=True, kw_only=True):
+    """A circuit breaker of Resiliency."""
+
+    trip: str = "consecutiveFailures > 5"
+    """CEL over ``requests``, ``totalSuccesses``, ``totalFailures``, ``consecutiveSuccesses`` and
+    ``consecutiveFailures``."""
+    max_requests: int = 1
+    """Let through while it is half open."""
+    interval: timedelta = timedelta(0)
+    """After which a closed one forgets what it counted; 0: never."""
+    timeout: timedelta = timedelta(seconds=60)
+    """From open to half open."""
+
+
+class Resilience(msgspec.Struct, frozen=True, kw_only=True):
+    """What guards the calls of an app to one target."""
+
+    target: str
+    """``app:<app id>`` or ``component:<name>``; ``app:`` and ``component:`` alone are the defaults."""
+    timeout: timedelta | None = None
+    retry: Retry | None = None
+    breaker: CircuitBreaker | None = None
+
+
+class App(msgspec.Struct, frozen=True, kw_only=True):
+    """One function as the Dapr API knows it."""
+
+    key: Key
+    """Of the function."""
+    id: str
+    """Its Dapr app id."""
+    protocol: Literal["evoke", "http", "grpc"] = "evoke"
+    """``evoke``: handlers of functions_framework."""
+    token: Option = ""
+    """APP_API_TOKEN: what the app expects of its caller; empty: nothing."""
+    secrets: tuple[SecretScope, ...] = ()
+    resilience: tuple[Resilience, ...] = ()
+    """Of its calls out; what guards the deliveries to it stands in their DeliveryPolicy."""
+    max_body: int = 4 << 20
+    """Bytes of a request to the API."""
+
+    def is_called(self, name: str) -> bool:
+        """Whether *name* means this app in a scope or an invocation: its id, or the function's name, alone or as
+        Dapr's ``name.namespace``."""
+        return name in {self.id, self.key.name, f"{self.key.name}.{self.key.namespace}"}
+
+
+class AppSubscription(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription that an app declares itself, over /dapr/subscribe, ListTopicSubscriptions or a stream."""
+
+    pubsub: str
+    topic: str
+    path: str = ""
+    """Default path; empty with *rules*: none."""
+    rules: tuple[Rule, ...] = ()
+    metadata: dict[str, str] = {}
+    dead_letter: str = ""
+    bulk: int = 0
+    """Largest batch; 0: one event per call."""
+    bulk_wait: timedelta = timedelta(0)
+    stream: bool = False
+
+
+class AppDeclaration(msgspec.Struct, frozen=True, kw_only=True):
+    """What a running app said of itself."""
+
+    subscriptions: tuple[AppSubscription, ...] = ()
+    bindings: tuple[str, ...] = ()
+    """Input bindings that it takes."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -280,6 +435,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     joins: tuple[Join, ...] = ()
     buses: tuple[Bus, ...] = ()
     components: tuple[Component, ...] = ()
+    apps: tuple[App, ...] = ()
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 import msgspec
 
 from api.meta import Key
-from api.model import Backend, Bus, Component, Join, Route, Snapshot, Source, Subscription, digest
+from api.model import App, Backend, Bus, Component, Join, Route, Snapshot, Source, Subscription, digest
 from controller.bridges import bridges
 from controller.readers.streaming import bounded
 
@@ -28,6 +28,7 @@ def snapshot(
     joins: Iterable[Join] = (),
     buses: Iterable[Bus] = (),
     components: Iterable[Component] = (),
+    apps: Iterable[App] = (),
 ) -> Snapshot:
     """Sorted by key, with the digest of its content; adds the default bus where it is not declared."""
     known = {bus.key: bus for bus in buses}
@@ -41,6 +42,7 @@ def snapshot(
         joins=tuple(sorted(joins, key=_key)),
         buses=tuple(known[key] for key in sorted(known)),
         components=tuple(sorted(components, key=_key)),
+        apps=tuple(sorted(apps, key=_key)),
     )
     return msgspec.structs.replace(content, digest=digest(content))
 
@@ -63,5 +65,5 @@ def resolves(bus: Key, buses: Collection[Key]) -> bool:
     return bus.name == DEFAULT_BUS or bus in buses
 
 
-def _key(item: Route | Subscription | Source | Join | Component) -> Key:
+def _key(item: Route | Subscription | Source | Join | Component | App) -> Key:
     return item.key

@@ -14,6 +14,7 @@ from api.frames import (
     Config,
     Endpoints,
     Frame,
+    Listen,
     Notice,
     Readings,
     Refused,
@@ -146,6 +147,9 @@ class GatewayAgent:
 
     def on_assign(self, assign: Assign) -> None:
         """A gateway owns no subscription."""
+
+    def on_listen(self, listen: Listen) -> None:
+        """A gateway serves no Dapr API."""
 
     def on_endpoints(self, endpoints: Endpoints) -> None:
         self._table.update(endpoints)

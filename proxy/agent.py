@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from api.frames import Assign, Close, Config, Endpoints, Readings, Reopen, TriggerReading
+from api.frames import Assign, Close, Config, Endpoints, Listen, Readings, Reopen, TriggerReading
 from api.meta import Key
 from api.model import Join, Snapshot
 from eventbus.bus import EventBus
@@ -124,6 +124,9 @@ class ProxyAgent:
         self._assigned = assign
         self._remember(assign)
         self._apply()
+
+    def on_listen(self, listen: Listen) -> None:
+        """Apps of its own addresses come with the Dapr API."""
 
     def on_endpoints(self, endpoints: Endpoints) -> None:
         self._wiring.table.update(endpoints)

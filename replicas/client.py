@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import Literal, Protocol
 
-from api.frames import Assign, Close, Config, Down, Endpoints, Frame, Hello, Reopen
+from api.frames import Assign, Close, Config, Down, Endpoints, Frame, Hello, Listen, Reopen
 from api.meta import RevisionKey
 from replicas import wire
 from replicas.cache import Cache
@@ -29,6 +29,7 @@ class ControlHandler(Protocol):
 
     def on_config(self, config: Config) -> None: ...
     def on_assign(self, assign: Assign) -> None: ...
+    def on_listen(self, listen: Listen) -> None: ...
     def on_endpoints(self, endpoints: Endpoints) -> None: ...
     def on_close(self, close: Close) -> None: ...
     def on_reopen(self, reopen: Reopen) -> None: ...
@@ -133,6 +134,8 @@ class ControlClient:
                 self._handler.on_config(frame)
             case Assign():
                 self._handler.on_assign(frame)
+            case Listen():
+                self._handler.on_listen(frame)
             case Endpoints():
                 self._endpoints[frame.revision] = frame
                 self._save_soon()

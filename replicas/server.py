@@ -15,7 +15,23 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from api.frames import Assign, Close, Closed, Config, Down, Endpoint, Hello, Notice, Readings, Refused, Reopen, Up, Want
+from api.frames import (
+    AppListener,
+    Assign,
+    Close,
+    Closed,
+    Config,
+    Down,
+    Endpoint,
+    Hello,
+    Listen,
+    Notice,
+    Readings,
+    Refused,
+    Reopen,
+    Up,
+    Want,
+)
 from api.meta import Key, RevisionKey
 from api.model import Snapshot
 from replicas import wire
@@ -89,6 +105,7 @@ class ControlServer:
         self._departed: dict[str, float] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._assigned: dict[str, Assign] = {}
+        self._listening: dict[str, Listen] = {}
         self._boards: dict[RevisionKey, Board] = {}
         self._closings: dict[tuple[RevisionKey, int], Closing] = {}
         self._server: asyncio.Server | None = None
@@ -129,6 +146,15 @@ class ControlServer:
         self._assigned[agent] = assign
         if link := self._links.get(agent):
             link.send(wire.encode(assign))
+
+    def listen(self, agent: str, apps: Iterable[AppListener]) -> None:
+        """Make these the apps that *agent* serves at addresses of their own; it need not be connected yet."""
+        listen = Listen(epoch=self._epoch, apps=tuple(apps))
+        if self._listening.get(agent) == listen:
+            return
+        self._listening[agent] = listen
+        if link := self._links.get(agent):
+            link.send(wire.encode(listen))
 
     def endpoints(self, revision: RevisionKey, endpoints: Iterable[Endpoint]) -> None:
         """Make these the ready replicas of *revision*; a change bumps its generation. Replicas that are being closed,
@@ -239,6 +265,8 @@ class ControlServer:
             link.send(wire.encode(board.frame(self._epoch, revision)))
         if assign := self._assigned.get(hello.agent):
             link.send(wire.encode(assign))
+        if listen := self._listening.get(hello.agent):
+            link.send(wire.encode(listen))
         self._on_change()
         return link
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from api.frames import MAX_FRAME, Assign, Close, Config, Down, Endpoints, Frame, Reopen, Up
+from api.frames import MAX_FRAME, Down, Frame, Up
 from replicas.errors import BadFrame
 
 _encoder = msgspec.json.Encoder()
@@ -28,7 +28,7 @@ class _Tag(msgspec.Struct):
 
 
 UP = frozenset({"Hello", "Readings", "Want", "Closed", "Refused", "Notice"})
-DOWN = frozenset({"Config", "Assign", "Endpoints", "Close", "Reopen"})
+DOWN = frozenset({"Config", "Assign", "Listen", "Endpoints", "Close", "Reopen"})
 
 
 def encode(frame: Frame) -> bytes:
@@ -79,7 +79,7 @@ class EpochGate:
     def __init__(self, epoch: int = 0) -> None:
         self.epoch = epoch
 
-    def admit(self, frame: Config | Assign | Endpoints | Close | Reopen) -> bool:
+    def admit(self, frame: Down) -> bool:
         if frame.epoch < self.epoch:
             return False
         self.epoch = frame.epoch

@@ -13,7 +13,7 @@ from api.conditions import REASONS
 from api.delivery import DeliveryPolicy
 from api.errors import Problem
 from api.meta import Key
-from api.model import Build, Component, Join, Route, Source, Subscription, Workload
+from api.model import App, Build, Component, Join, Route, Source, Subscription, Workload
 from api.scaling import ScalePolicy
 
 
@@ -53,7 +53,10 @@ class FunctionModel(msgspec.Struct, frozen=True, kw_only=True):
     traffic: tuple[TrafficShare, ...] = ()
     """Empty: everything goes to the latest ready revision."""
     history_limit: int = 10
+    app: App | None = None
+    """None: it is no Dapr app and takes no part in its API."""
     components: tuple[Component, ...] = ()
+    """That it declares for itself."""
     delivery: DeliveryPolicy = DeliveryPolicy()
     """Of its own triggers, and of sinks that declare none (``inherit``)."""
     notes: tuple[Problem, ...] = ()

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from api.frames import Assign, Close, Closed, Config, Endpoint, Endpoints, Refused, Reopen
+from api.frames import Assign, Close, Closed, Config, Endpoint, Endpoints, Listen, Refused, Reopen
 from api.meta import Key, RevisionKey
 from api.model import Backend, Route, Snapshot
 from replicas.client import ControlClient
@@ -48,6 +48,9 @@ class Handler:
 
     def on_assign(self, assign: Assign) -> None:
         self.heard.append(assign)
+
+    def on_listen(self, listen: Listen) -> None:
+        self.heard.append(listen)
 
     def on_endpoints(self, endpoints: Endpoints) -> None:
         self.heard.append(endpoints)
