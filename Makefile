@@ -5,7 +5,7 @@ SEED ?= 20261121
 MINUTES ?= 40
 EVENTS ?= 1000000
 
-.PHONY: help install check fix test test-brokers test-faults soak demo docs clean
+.PHONY: help install check fix test test-brokers test-platform test-faults soak demo docs clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -35,10 +35,15 @@ test-brokers: install ## tests on real brokers: buses, sources, deliveries
 	@scripts/kafka-jars > /dev/null || echo "without Kafka its tests are skipped; see above"
 	$(BIN)/pytest -m "broker and not platform"
 
-test-faults: install ## whole platforms: edges, documentation, the ledger under faults
+test-platform: install ## whole platforms: the command line, edges, samples, documentation
 	@scripts/ci-packages || echo "components that are missing cost their tests; see above"
 	@scripts/kafka-jars > /dev/null || echo "without Kafka its tests are skipped; see above"
-	$(BIN)/pytest -m platform
+	$(BIN)/pytest -m platform --ignore=tests/faults
+
+test-faults: install ## whole platforms under faults: the ledger, crashes, clocks, broken builds
+	@scripts/ci-packages || echo "components that are missing cost their tests; see above"
+	@scripts/kafka-jars > /dev/null || echo "without Kafka its tests are skipped; see above"
+	$(BIN)/pytest -m platform tests/faults
 
 soak: install ## the ledger under a long seeded fault schedule; SEED= MINUTES= EVENTS= WORLDS=
 	@scripts/kafka-jars > /dev/null
