@@ -38,7 +38,7 @@ def event(number: int) -> dict[str, object]:
 def post(body: bytes, kind: str) -> bytes:
     """Request bytes as the proxy sends them."""
     head = (
-        f"POST / HTTP/1.1\r\nhost: f\r\nevoke-trigger: t\r\nevoke-epoch: 1\r\nevoke-deadline: {time.time() + 600}\r\n"
+        "POST / HTTP/1.1\r\nhost: f\r\nevoke-trigger: t\r\nevoke-epoch: 1\r\nevoke-timeout: 600\r\n"
     )
     return f"{head}content-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
 

@@ -20,7 +20,7 @@ TYPE = "io.evoke.invocation"
 RETRIED = frozenset({408, 425, 429, *range(500, 600)})
 """Statuses that may be different next time; any other answer, a refusal too, is the answer."""
 
-PASSED_ON = (b"evoke-attempt", b"evoke-deadline")
+PASSED_ON = (b"evoke-attempt", b"evoke-timeout")
 
 
 def event_of(
@@ -47,7 +47,7 @@ def event_of(
 
 
 def request_of(event: CloudEvent, carrier: Request) -> Request:
-    """Request that an event carries; attempt and deadline come from the *carrier*.
+    """Request that an event carries; attempt and timeout come from the *carrier*.
 
     Raises:
         BadEvent: it carries none.

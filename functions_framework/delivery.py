@@ -187,7 +187,7 @@ def _invocation(entry: Entry, shared: Invocation) -> Invocation:
     invocation = Invocation(
         call=shared.call,
         attempt=attempt,
-        deadline=shared.deadline,
+        expires=shared.expires,
         trigger=shared.trigger,
         traceparent=shared.traceparent,
     )

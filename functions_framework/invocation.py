@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 import uuid
 from contextvars import ContextVar
 from typing import Any
@@ -13,7 +14,7 @@ from functions_framework.event import CloudEvent
 class Invocation:
     """One attempt at one event or request; made for every event, so it holds slots and computes the rest on demand."""
 
-    __slots__ = ("attempt", "call", "deadline", "event", "sent", "traceparent", "trigger")
+    __slots__ = ("attempt", "call", "event", "expires", "sent", "traceparent", "trigger")
 
     def __init__(
         self,
@@ -21,19 +22,25 @@ class Invocation:
         call: str = "",
         event: CloudEvent | None = None,
         attempt: int = 1,
-        deadline: float | None = None,
+        expires: float | None = None,
         trigger: str = "",
         traceparent: str = "",
     ) -> None:
         self.call = call
         self.event = event
         self.attempt = attempt
-        self.deadline = deadline
-        """Unix seconds, None: no limit."""
+        self.expires = expires
+        """Seconds of the monotonic clock, None: no limit. The platform says how long an attempt may take, not until
+        what time of day: its clock may not be ours."""
         self.trigger = trigger
         self.traceparent = traceparent
         self.sent = 0
         """Events sent so far: tells their ids apart."""
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the platform gives this attempt up, never negative; None: it never does."""
+        return None if self.expires is None else max(0.0, self.expires - time.monotonic())
 
     @property
     def event_id(self) -> str:
@@ -63,10 +70,11 @@ running: ContextVar[Invocation | None] = ContextVar("functions_framework_invocat
 
 def of_request(headers: dict[bytes, bytes], call: str) -> Invocation:
     """Invocation that a request's headers describe; what cannot be read counts as absent."""
+    timeout = _number(headers.get(b"evoke-timeout"), float, None)
     return Invocation(
         call=call,
         attempt=_number(headers.get(b"evoke-attempt"), int, 1),
-        deadline=_number(headers.get(b"evoke-deadline"), float, None),
+        expires=None if timeout is None else time.monotonic() + timeout,
         trigger=headers.get(b"evoke-trigger", b"").decode("latin-1"),
         traceparent=headers.get(b"traceparent", b"").decode("latin-1"),
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import Executor
@@ -46,8 +45,7 @@ class Runner:
     async def run(self, calls: Sequence[Invocation], places: int) -> list[Outcome | None]:
         """Run the handler for *calls*, using *places* that the caller took; they are given back here."""
         run = _Run(calls, lanes(calls))
-        deadline = min((c.deadline for c in calls if c.deadline is not None), default=None)
-        left = None if deadline is None else max(0.0, deadline - time.time())
+        left = min((left for call in calls if (left := call.left) is not None), default=None)
         if self.handler.kind is Kind.BATCH:
             self._start(run, self._batches_async if self._is_async else self._batches_thread, places)
         elif self._is_async:

@@ -9,7 +9,6 @@ import asyncio
 import inspect
 import io
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
 from typing import Any
@@ -46,7 +45,7 @@ class WebCalls:
 
     async def take(self, request: Request, invocation: Invocation) -> Reply:
         """Answer one request; raises nothing."""
-        left = None if invocation.deadline is None else max(0.0, invocation.deadline - time.time())
+        left = invocation.left
         try:
             if self._is_async:
                 async with asyncio.timeout(left):

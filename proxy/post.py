@@ -49,7 +49,7 @@ class Poster:
         """Outcomes in the order of *batch*; never raises for what a replica does."""
         single = len(batch) == 1
         headers = list(self._single if single else self._bulk)
-        headers.append((b"evoke-deadline", b"%.3f" % (wall + self._seconds)))
+        headers.append((b"evoke-timeout", b"%g" % self._seconds))
         if single:
             body = batch[0].payload or b""
             headers.append((b"evoke-attempt", b"%d" % (batch[0].attempts + 1)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -53,14 +52,14 @@ class CallContext:
     @property
     def deadline(self) -> datetime | None:
         """When the platform gives this attempt up; None: never."""
-        at = self._invocation.deadline
-        return None if at is None else datetime.fromtimestamp(at, UTC)
+        left = self.remaining
+        return None if left is None else datetime.now(UTC) + left
 
     @property
     def remaining(self) -> timedelta | None:
         """Time until the deadline, never negative."""
-        at = self._invocation.deadline
-        return None if at is None else timedelta(seconds=max(0.0, at - time.time()))
+        left = self._invocation.left
+        return None if left is None else timedelta(seconds=left)
 
     @property
     def call(self) -> str:

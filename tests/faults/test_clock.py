@@ -18,8 +18,7 @@ from tests.faults.trials import arena
 
 pytestmark = pytest.mark.platform
 LIBRARY = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
-JUMPS = ("+1h", "+30d", "+1h", "+0")
-"""Never behind the functions' clock: a deadline travels to them as a time of day."""
+JUMPS = ("+1h", "+30d", "-1h", "-30d", "+0")
 
 
 def test_jumps_of_the_clock_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

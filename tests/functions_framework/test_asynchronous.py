@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from functions_framework.asynchronous import event_of
@@ -69,7 +67,7 @@ def test_a_call_past_its_deadline_that_still_runs_is_told_so(tmp_path):
         """,
     )
     late = carried()
-    late.headers.append((b"evoke-deadline", str(time.time() + 0.05).encode()))
+    late.headers.append((b"evoke-timeout", b"0.05"))
     late = Request(late.method, late.path, late.headers, late.body)
 
     async def work(running):

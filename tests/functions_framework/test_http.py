@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import flask
 import pytest
 
@@ -190,7 +188,7 @@ def test_a_request_past_its_deadline_gets_504_and_a_thread_keeps_its_place(tmp_p
     )
 
     async def work(running):
-        reply = await running.handle(request("GET", "/", evoke_deadline=str(time.time() + 0.05)))
+        reply = await running.handle(request("GET", "/", evoke_timeout="0.05"))
         busy = running._runners["view"].slots.busy
         running.loaded.module.gate.set()
         return reply.status, busy

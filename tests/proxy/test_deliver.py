@@ -44,7 +44,7 @@ def test_headers_of_a_delivery() -> None:
             assert headers["content-type"] == "application/cloudevents+json"
             assert (headers["evoke-epoch"], headers["evoke-attempt"], headers["evoke-hops"]) == ("1", "1", "0")
             assert headers["evoke-trigger"] == "default/on-reading.telemetry"
-            assert 0 < float(headers["evoke-deadline"]) - plant.wiring.wall() < 60
+            assert float(headers["evoke-timeout"]) == 60
 
     asyncio.run(scenario())
 
