@@ -33,6 +33,7 @@ CODES: Mapping[str, str] = {
     "E125": "A condition or filter cannot be compiled.",
     "E126": "A text is too long.",
     "E127": "A field cannot be changed after creation.",
+    "E128": "A component type, or its version, is unknown.",
     "E140": "A request asks for something that this release does not do.",
     "E141": "What was published is no CloudEvent 1.0; the message names the attribute, or the byte where JSON breaks.",
     "E142": "An event of an outsider claims a type, source or attribute that only the platform sets.",

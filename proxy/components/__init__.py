@@ -1,0 +1,1 @@
+"""Dapr components: one file per type, declared once, opened by name."""
