@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 import socket
 import sys
 import time
@@ -40,7 +41,7 @@ def become(request: Fork, descriptors: Sequence[int], parent: int) -> None:
         kernel.die_with(parent)
         _detach(descriptors)
         _settle(request)
-        status = serve(request)
+        status = execute(request) if request.command else serve(request)
         atexit._run_exitfuncs()
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else 1
@@ -50,6 +51,19 @@ def become(request: Fork, descriptors: Sequence[int], parent: int) -> None:
         for stream in (sys.stdout, sys.stderr):
             _flush(stream)
         os._exit(status)
+
+
+def execute(request: Fork) -> int:
+    """Become the program of *request*; returns only when that cannot be started. Its success closes the status pipe."""
+    program = request.command[0]
+    try:
+        os.chdir(request.source)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and what is ignored stays so
+            signal.signal(number, signal.SIG_DFL)
+        os.execvpe(program, request.command, os.environ)  # noqa: S606 - argv as given, no shell
+    except OSError as error:
+        message = f"program {program} cannot be started: {error.strerror}"
+        return _failed(os.fdopen(STATUS, "wb", buffering=0), LoadFailure(code="E180", message=message))
 
 
 def serve(request: Fork) -> int:

@@ -70,6 +70,8 @@ class Zygote:
     def __init__(self, path: str) -> None:
         self._pid = os.getpid()
         self._children: dict[int, str] = {}
+        self._programs: set[int] = set()
+        """Children that became other programs: leaders of process groups that end with them."""
         self._connections: dict[int, Connection] = {}
         self._ending = False
         self._poll = select.poll()
@@ -101,7 +103,7 @@ class Zygote:
         number = signal.SIGKILL if self._ending else signal.SIGTERM
         self._ending = True
         for pid in self._children:
-            _kill(pid, number)
+            self._kill(pid, number)
 
     def _accept(self) -> None:
         try:
@@ -156,7 +158,7 @@ class Zygote:
                 self._start(connection, request, connection.take(1), 1)
             case Signal(id=name, number=number):
                 for pid in [pid for pid, known in self._children.items() if known == name]:
-                    _kill(pid, number)
+                    self._kill(pid, number)
             case Children():
                 self._send(connection, Alive(children={name: pid for pid, name in self._children.items()}))
 
@@ -172,6 +174,8 @@ class Zygote:
             if pid == 0:
                 self._child(request, descriptors)
             self._children[pid] = request.id
+            if isinstance(request, Fork) and request.command:
+                self._programs.add(pid)
             self._send(connection, Started(id=request.id, pid=pid))
         except (OSError, RuntimeError) as error:
             self._send(connection, Failed(id=request.id, error=str(error)))
@@ -192,16 +196,30 @@ class Zygote:
     def _reap(self) -> None:
         while self._children:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
-            if not pid:
+            if found is None:
                 return
+            if found.si_pid in self._programs:
+                self._kill(found.si_pid, signal.SIGKILL)  # while it is not reaped, its group is nobody else's
+                self._programs.discard(found.si_pid)
+            pid, status = os.waitpid(found.si_pid, 0)
             name = self._children.pop(pid, None)
             if name is not None:
                 ended = Exited(id=name, pid=pid, code=os.waitstatus_to_exitcode(status))
                 for connection in list(self._connections.values()):
                     self._send(connection, ended)
+
+    def _kill(self, pid: int, number: int) -> None:
+        try:
+            if pid in self._programs:
+                os.killpg(pid, number)
+            else:
+                os.kill(pid, number)
+        except ProcessLookupError:
+            if pid in self._programs:  # it has no session of its own yet
+                os.kill(pid, number)
 
     def _send(self, connection: Connection, reply: Reply) -> None:
         connection.waiting += _encoder.encode(reply) + b"\n"
@@ -247,13 +265,6 @@ def _execute(request: Spawn, log: int, parent: int) -> None:
         os.write(2, f"{request.argv[0]}: {error}\n".encode())
     finally:
         os._exit(127)
-
-
-def _kill(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
 
 
 def _drain(wakeup: socket.socket) -> None:

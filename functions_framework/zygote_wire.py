@@ -35,6 +35,9 @@ class Fork(msgspec.Struct, frozen=True, kw_only=True, tag="fork"):
     concurrency: int = 0
     check: bool = False
     """Load the handler, report, exit: no server."""
+    command: list[str] = []
+    """Another program to become, looked up in PATH of *env*, with *source* as its folder; empty: a replica in Python.
+    Nothing on the status pipe means that it runs. Its signals go to all that it starts, and these end with it."""
 
 
 class Spawn(msgspec.Struct, frozen=True, kw_only=True, tag="spawn"):
