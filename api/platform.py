@@ -25,7 +25,7 @@ LOOPBACK = "127.0.0.1"
 Durability: TypeAlias = Literal["sync", "os"]
 """When an event is on the disk of the embedded broker: ``sync`` before it is acknowledged, ``os`` within two minutes.
 Neither loses it to a killed process, only ``os`` to power loss or a crash of the machine."""
-PREFERRED = {"http": 8080, "mqtt": 1883, "nats": 4222, "dapr": 3500}
+PREFERRED = {"http": 8080, "mqtt": 1883, "nats": 4222, "dapr": 3500, "dapr_grpc": 50001}
 
 
 class Platform(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +35,8 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
     mqtt: str
     nats: str
     dapr: str
+    dapr_grpc: str = ""
+    """Empty: chosen by a release that had none."""
     nats_user: str
     nats_password: str
     key: str
@@ -81,7 +83,7 @@ def choose(known: Platform | None, *, http_port: int | None = None, durability: 
     taken: set[int] = set()
     chosen: dict[str, str] = {}
     for name, preferred in PREFERRED.items():
-        before = int(getattr(known, name).rpartition(":")[2]) if known else preferred
+        before = int((getattr(known, name) if known else "").rpartition(":")[2] or preferred)
         wish = [http_port] if name == "http" and http_port else [before, preferred]
         port = next((port for port in wish if port not in taken and (port == http_port or free(port))), None) or spare()
         taken.add(port)

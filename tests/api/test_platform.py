@@ -15,7 +15,7 @@ def test_ports_differ_and_are_kept(tmp_path):
 
     again = platform.choose(platform.load(tmp_path))
 
-    assert len({first.http, first.mqtt, first.nats, first.dapr}) == 4
+    assert len({first.http, first.mqtt, first.nats, first.dapr, first.dapr_grpc}) == 5
     assert again == first
     assert stat.S_IMODE((tmp_path / "platform.json").stat().st_mode) == 0o600
 
@@ -35,6 +35,17 @@ def test_a_taken_port_is_replaced():
 
         assert platform.choose(before).mqtt != address
         assert platform.choose(before).key == before.key
+
+
+def test_a_platform_of_an_earlier_release_gets_the_address_that_it_lacks(tmp_path):
+    first = platform.choose(None)
+    old = {name: value for name, value in msgspec.to_builtins(first).items() if name != "dapr_grpc"}
+    (tmp_path / "platform.json").write_bytes(msgspec.json.encode(old))
+
+    again = platform.choose(platform.load(tmp_path))
+
+    assert again.dapr_grpc.startswith("127.0.0.1:")
+    assert again.nats_password == first.nats_password
 
 
 def test_absent_state_has_no_platform(tmp_path):
