@@ -318,6 +318,8 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
     """Secret store component that its references are looked up in; empty: the platform's own secrets."""
     ignore_errors: bool = False
     init_timeout: timedelta = timedelta(seconds=5)
+    topic_prefix: str = ""
+    """Of a pub/sub type: put before every topic (Dapr's rule for components that say ``{namespace}``)."""
 
     @property
     def name(self) -> str:
@@ -337,6 +339,15 @@ class SecretScope(msgspec.Struct, frozen=True, kw_only=True):
     default: Literal["allow", "deny"] = "allow"
     allowed: tuple[str, ...] = ()
     denied: tuple[str, ...] = ()
+
+
+class ApiRule(msgspec.Struct, frozen=True, kw_only=True):
+    """APIs that a Configuration allows or denies (spec.api)."""
+
+    name: str
+    """First part of the path after the version: ``publish``, ``state``, ``invoke``..."""
+    version: str = "v1.0"
+    protocol: Literal["http", "grpc"] = "http"
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
@@ -387,6 +398,12 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     token: Option = ""
     """APP_API_TOKEN: what the app expects of its caller; empty: nothing."""
     secrets: tuple[SecretScope, ...] = ()
+    allowed_apis: tuple[ApiRule, ...] = ()
+    """Of the protocols that are named here: all that it may call; empty: everything."""
+    denied_apis: tuple[ApiRule, ...] = ()
+    """Wins over *allowed_apis*."""
+    denied_components: tuple[str, ...] = ()
+    """Types (``bindings.http``, ``bindings.http/v1``) that are not there for it."""
     resilience: tuple[Resilience, ...] = ()
     """Of its calls out; what guards the deliveries to it stands in their DeliveryPolicy."""
     max_body: int = 4 << 20
