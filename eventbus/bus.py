@@ -21,6 +21,7 @@ import msgspec
 
 from api.meta import Key
 from api.model import Subscription
+from eventbus.raw import NOTHING
 from eventbus.state import StateStore
 
 
@@ -36,6 +37,8 @@ class Incoming(msgspec.Struct, frozen=True):
     """Unix seconds at which the bus stored it; 0 when unknown."""
     flaw: str = ""
     """Why *payload* is no event, from a bus that others write to: it goes to the dead letters as ``malformed``."""
+    metadata: Mapping[str, str] = NOTHING
+    """What the broker says beside it, on the bus of a Dapr component: headers, and names that begin with ``__``."""
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,9 +160,19 @@ class EventBus(Protocol):
     def connected(self) -> bool: ...
 
     async def publish(
-        self, subject: str, payload: bytes, *, key: str = "", dedupe: str = "", output: bool = False
+        self,
+        subject: str,
+        payload: bytes,
+        *,
+        key: str = "",
+        dedupe: str = "",
+        output: bool = False,
+        metadata: Mapping[str, str] = NOTHING,
     ) -> None:
         """Store one structured CloudEvent; returns only when the bus has acknowledged it.
+
+        *metadata*: what goes beside it where the broker has a place for that (headers of Kafka, ``retain`` of MQTT);
+        passed over elsewhere. An event that only carries bytes (raw.py) reaches a broker that others read as those.
 
         *key*: becomes the event's partitionkey where that differs. *dedupe*: sha1 of source NUL id (see
         cloudevents.dedupe_id), absorbed for two minutes. *output*: published by a function, which may use the part of

@@ -8,13 +8,14 @@ whether each declared subscription of the subject was opened once, and remembers
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias, cast
 
 from api.meta import Key
 from api.model import Subscription
 from eventbus.bus import EventBus
 from eventbus.errors import BusError, Unreachable
+from eventbus.raw import NOTHING
 
 PATIENCE = 5.0
 """Seconds for which a publish waits; then it fails, and whoever published tries again."""
@@ -94,10 +95,17 @@ class Gate:
         self._bus, self._key, self._openings = bus, key, openings
 
     async def publish(
-        self, subject: str, payload: bytes, *, key: str = "", dedupe: str = "", output: bool = False
+        self,
+        subject: str,
+        payload: bytes,
+        *,
+        key: str = "",
+        dedupe: str = "",
+        output: bool = False,
+        metadata: Mapping[str, str] = NOTHING,
     ) -> None:
         await self._openings.wait(self._bus, self._key, subject)
-        await self._bus.publish(subject, payload, key=key, dedupe=dedupe, output=output)
+        await self._bus.publish(subject, payload, key=key, dedupe=dedupe, output=output, metadata=metadata)
 
     @property
     def store(self) -> EventBus:

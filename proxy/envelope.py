@@ -1,7 +1,8 @@
 """What Dapr makes of a published message: a structured CloudEvent, byte for byte where it already is one; pure.
 
 Source: Dapr's components-contrib, pubsub/envelope.go. Two additions of ours: an event without id gets one, because
-``(source, id)`` identifies duplicates, and a raw payload is wrapped, because the bus carries nothing but CloudEvents.
+``(source, id)`` identifies duplicates, and a raw payload is carried by an event (eventbus/raw.py), because the bus
+stores nothing but CloudEvents.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import msgspec
 
 from api.errors import EvokeError
 from eventbus.cloudevents import check_json, checked
+from eventbus.raw import BYTES, MARK
 
 STRUCTURED = "application/cloudevents+json"
 EVENT_TYPE = "com.dapr.event.sent"
@@ -66,7 +68,9 @@ def wrap(message: Message, now: datetime) -> bytes:
     }
     if message.traceparent:
         members |= {"traceid": message.traceparent, "traceparent": message.traceparent}
-    members |= _data(message, "application/octet-stream" if raw else media)
+    members |= _data(message, BYTES if raw else media)
+    if raw:
+        members[MARK] = True
     overrides = _overrides(message, now)
     payload = bytes(_encode(members | overrides))
     if overrides:

@@ -16,7 +16,20 @@ Route: TypeAlias = Callable[[str, int], Hashable]
 class Entry:
     """One unfinished event. Only the window writes *state*."""
 
-    __slots__ = ("arrived", "attempts", "error", "key", "lane", "payload", "published", "seq", "size", "solo", "state")
+    __slots__ = (
+        "arrived",
+        "attempts",
+        "error",
+        "key",
+        "lane",
+        "metadata",
+        "payload",
+        "published",
+        "seq",
+        "size",
+        "solo",
+        "state",
+    )
 
     def __init__(self, event: Incoming, lane: Lane, now: float) -> None:
         self.seq = event.seq
@@ -24,6 +37,7 @@ class Entry:
         self.payload: bytes | None = event.payload
         self.size = len(event.payload)
         self.published = event.published
+        self.metadata = event.metadata
         self.arrived = now
         self.lane = lane
         self.state: State = "waiting"

@@ -21,6 +21,7 @@ from eventbus.jetstream.ownership import Membership, Records
 from eventbus.jetstream.publishing import MESSAGE_ID, NoStream, Publisher
 from eventbus.jetstream.streams import Streams
 from eventbus.jetstream.tail import tail
+from eventbus.raw import NOTHING
 from eventbus.state import StateStore
 from eventbus.subjects import all_subjects, member, topic
 
@@ -113,7 +114,14 @@ class JetStreamBus:
         return self._failure if self._connection.connected else self._connection.trouble
 
     async def publish(
-        self, subject: str, payload: bytes, *, key: str = "", dedupe: str = "", output: bool = False
+        self,
+        subject: str,
+        payload: bytes,
+        *,
+        key: str = "",
+        dedupe: str = "",
+        output: bool = False,
+        metadata: Mapping[str, str] = NOTHING,  # noqa: ARG002  # it has no place beside the event
     ) -> None:
         read = cloudevents.heading(payload)
         if key and key != read.partitionkey:

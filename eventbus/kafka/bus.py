@@ -25,6 +25,7 @@ from eventbus.kafka.tail import tail
 from eventbus.kafka.takeover import Sources, take
 from eventbus.kafka.topics import MAX_EVENT, REPLAYS, Topics
 from eventbus.kafka.wire import EARLIEST, LATEST, Place
+from eventbus.raw import NOTHING
 
 DEADLINE = 9.0
 """Seconds until a publish that is not acknowledged raises; a caller is told within ten."""
@@ -70,6 +71,7 @@ class KafkaBus:
         key: str = "",
         dedupe: str = "",
         output: bool = False,  # noqa: ARG002  # Kafka's limits are its own, the same for everybody
+        metadata: Mapping[str, str] = NOTHING,  # noqa: ARG002  # read where the bus is a component's
     ) -> None:
         read = cloudevents.heading(payload)
         payload = cloudevents.with_key(payload, read, key)

@@ -16,6 +16,7 @@ from eventbus.bus import Attempt, DeadLetter, Deliver, Incoming, Lost, Progress
 from eventbus.errors import BusFull, Fenced, LagUnknown, TooLarge, Unreachable
 from eventbus.memory.state import MemoryCells
 from eventbus.progress import Mark
+from eventbus.raw import NOTHING
 from eventbus.subjects import member_of
 
 DEDUPE_WINDOW = 120.0
@@ -196,7 +197,14 @@ class MemoryBus:
         return self._topics.setdefault(subject, _Topic())
 
     async def publish(
-        self, subject: str, payload: bytes, *, key: str = "", dedupe: str = "", output: bool = False
+        self,
+        subject: str,
+        payload: bytes,
+        *,
+        key: str = "",
+        dedupe: str = "",
+        output: bool = False,
+        metadata: Mapping[str, str] = NOTHING,  # noqa: ARG002  # it has no place beside the event
     ) -> None:
         if not self.connected:
             raise Unreachable("the memory bus is closed")

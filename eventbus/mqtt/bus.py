@@ -25,6 +25,7 @@ from eventbus.mqtt.flow import Flow
 from eventbus.mqtt.link import Link
 from eventbus.mqtt.topics import topic_of
 from eventbus.mqtt.wire import SESSION_EXPIRY
+from eventbus.raw import NOTHING
 from eventbus.state import Conflict, StateStore
 from eventbus.subjects import token
 
@@ -90,6 +91,7 @@ class MqttBus:
         key: str = "",
         dedupe: str = "",  # noqa: ARG002  # the bridge absorbs duplicates by the event's own source and id
         output: bool = False,  # noqa: ARG002  # the MQTT broker knows no shares of a store
+        metadata: Mapping[str, str] = NOTHING,  # noqa: ARG002  # read where the bus is a component's
     ) -> None:
         read = cloudevents.heading(payload)
         if key and key != read.partitionkey:
