@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import struct
 import subprocess
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import pytest
-
 from api.platform import LOOPBACK, spare
 from tests.certificates import Authority
+from tests.servers import Server, missing
 
 VERSION = "4.1.0"
 DEADLINE = 90.0
@@ -32,24 +29,23 @@ def jars() -> Path:
     """Where scripts/kafka-jars put the broker's jars; skips the test without them, fails it when CI=true."""
     cache = Path(os.environ.get("EVOKE_CACHE") or Path.home() / ".cache/evoke")
     found = cache / "components" / f"kafka-{VERSION}"
-    if (found / "complete").exists() and shutil.which("java"):
-        return found / "libs"
-    how = "needs a real Kafka: run scripts/kafka-jars (openjdk-17-jre-headless, maven)"
-    if os.environ.get("CI") == "true":
-        pytest.fail(how)
-    pytest.skip(how)
+    if not (found / "complete").exists() or not shutil.which("java"):
+        missing("needs a real Kafka: run scripts/kafka-jars (openjdk-17-jre-headless, maven)")
+    return found / "libs"
 
 
-class Kafka:
+class Kafka(Server):
     """One broker; PLAINTEXT is always among its listeners."""
 
+    name = "kafka"
+    ends_within = 60.0
+
     def __init__(self, directory: Path, listeners: Sequence[Listener], *, client_certificates: bool = False) -> None:
-        self.directory = directory
+        super().__init__(directory)
         self.ports: dict[str, int] = {name: spare() for name in ("PLAINTEXT", *listeners)}
         self._controller = spare()
         self._client_certificates = client_certificates
         self._libs = jars()
-        self._process: subprocess.Popen[bytes] | None = None
         self.authority = Authority(directory / "tls")
         self._identity(expired=False)
 
@@ -65,11 +61,6 @@ class Kafka:
 
     def address(self, listener: Listener) -> str:
         return f"{LOOPBACK}:{self.ports[listener]}"
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
 
     def _identity(self, *, expired: bool) -> None:
         certificate, key = self.authority.issue(LOOPBACK, expired=expired)
@@ -143,18 +134,8 @@ class Kafka:
             words = ("kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER, "--config", str(config), *scram)
             done = subprocess.run(self._java("128m", *words), capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stdout + done.stderr
-        with (self.directory / "kafka.log").open("ab") as log:
-            self._process = subprocess.Popen(self._java("512m", "kafka.Kafka", str(config)), stdout=log, stderr=log)
-        self._wait_ready()
-
-    def _wait_ready(self) -> None:
-        end = time.monotonic() + DEADLINE
-        while not self._answers():
-            assert self._process is not None
-            log = self.directory / "kafka.log"
-            assert self._process.poll() is None, f"Kafka ended: {log.read_text()[-2000:]}"
-            assert time.monotonic() < end, f"Kafka does not answer: {log.read_text()[-2000:]}"
-            time.sleep(0.05)
+        self._launch(self._java("512m", "kafka.Kafka", str(config)))
+        self._wait_ready(self._answers, DEADLINE)
 
     def _answers(self) -> bool:
         """Whether an ApiVersions request (key 18, version 0) is answered: a broker does that once it takes clients."""
@@ -165,38 +146,9 @@ class Kafka:
         except OSError:
             return False
 
-    def kill(self) -> None:
-        """kill -9."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """Stop as an operator does."""
-        self._end(signal.SIGTERM)
-
-    def restart(self, how: signal.Signals = signal.SIGKILL) -> None:
-        """End it with *how* and start it again on the same data and ports."""
-        self._end(how)
-        self.start()
-
-    def freeze(self) -> None:
-        """Let it answer nothing until thaw(); returns once it stands still."""
-        os.kill(self.pid, signal.SIGSTOP)
-        while Path(f"/proc/{self.pid}/stat").read_text().split()[2] != "T":
-            time.sleep(0.001)  # a signal is taken in its own time, and nothing tells when
-
-    def thaw(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
-
-    def _end(self, how: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(how)
-            self._process.wait(60)
-            self._process = None
-
 
 def start_kafka(directory: Path, *listeners: Listener, client_certificates: bool = False) -> Kafka:
     """A running broker whose data stand under *directory*; the caller stops it."""
-    directory.mkdir(parents=True, exist_ok=True)
     kafka = Kafka(directory, listeners, client_certificates=client_certificates)
     kafka.start()
     return kafka
