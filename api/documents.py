@@ -16,7 +16,7 @@ from api import consistency, metadata, older
 from api.consistency.loops import Member, loops, may_loop
 from api.errors import InvalidInput, Problem
 from api.files import STDIN_NAME, contents
-from api.kinds import KINDS, KindInfo
+from api.kinds import KINDS, REFUSED, KindInfo
 from api.meta import Key
 from api.structure import MAX_FAULTS, Bad, Fault, check, shape, similar
 from api.tree import Node, Path, text_of
@@ -211,6 +211,9 @@ def _kind(resource: dict[str, Any], faults: list[Fault]) -> KindInfo | None:
         return None
     if older.is_older(resource):
         faults.append(Fault("E115", ("apiVersion",), f"`{str(version)[:80]}` is older than this: run `evoke convert`"))
+        return None
+    if str(version).startswith("dapr.io/") and str(kind) in REFUSED:
+        faults.append(Fault("E115", ("kind",), f"{kind} is not supported: {REFUSED[str(kind)]}"))
         return None
     kinds = {known: api for api, known in KINDS}
     if str(kind) in kinds:

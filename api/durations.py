@@ -21,6 +21,12 @@ def parse(text: str) -> timedelta:
     return timedelta(seconds=seconds)
 
 
+def wait(given: str | int) -> timedelta:
+    """Read a duration, or milliseconds where it is a bare number; raises ValueError."""
+    text = str(given)
+    return parse(f"{text}ms" if text.isascii() and text.isdigit() and len(text) <= 9 else text)
+
+
 def render(duration: timedelta) -> str:
     """Write *duration* so that parse() reads it back, to the microsecond."""
     micros = round(duration / timedelta(microseconds=1))

@@ -8,10 +8,11 @@ from msgspec import inspect as mi
 
 from api.codes import CODES
 from api.conditions import INFORMATIVE, ORDER, REASONS
-from api.kinds import KINDS, KindInfo
+from api.kinds import KINDS, NAMES, KindInfo
 from api.schema import described
 from api.structure import shape
-from api.support import LATER, SUPPORT, Support, support
+from api.support import SUPPORT, support
+from api.verdicts import LATER, Support
 
 NOTICE = "<!-- Made by `scripts/generate.py` from `api/`; edit there. -->\n"
 _WHERE = {
@@ -25,7 +26,7 @@ _WHERE = {
 
 def pages() -> dict[str, str]:
     """File name -> content, one page per kind and one per table."""
-    found = {f"{info.singular}.md": kind_page(info) for info in KINDS.values()}
+    found = {_file(info): kind_page(info) for info in KINDS.values()}
     found["conditions.md"] = conditions_page()
     found["errors.md"] = errors_page()
     found["support.md"] = support_page()
@@ -34,7 +35,7 @@ def pages() -> dict[str, str]:
 
 
 def index_page(names: list[str]) -> str:
-    kinds = [f"- [{info.kind}]({info.singular}.md)" for info in KINDS.values()]
+    kinds = [f"- [{_title(info)}]({_file(info)})" for info in KINDS.values()]
     tables = [
         f"- [{name.removesuffix('.md')}]({name})"
         for name in names
@@ -43,13 +44,26 @@ def index_page(names: list[str]) -> str:
     return "\n".join([NOTICE, "# Reference\n", "Resources:\n", *kinds, "\nTables:\n", *tables, ""])
 
 
+def _older(info: KindInfo) -> bool:
+    """Whether another version of the kind goes by its name alone."""
+    return NAMES[info.singular] != info
+
+
+def _title(info: KindInfo) -> str:
+    return f"{info.kind} {info.version}" if _older(info) else info.kind
+
+
+def _file(info: KindInfo) -> str:
+    return f"{info.singular}-{info.version}.md" if _older(info) else f"{info.singular}.md"
+
+
 def kind_page(info: KindInfo) -> str:
     """Every field with its type, whether it is honoured, and its meaning."""
     where = "`spec`" if info.has_spec else "the top level"
     names = ", ".join(f"`{name}`" for name in (info.plural, *info.short))
     lines = [
         NOTICE,
-        f"# {info.kind}\n",
+        f"# {_title(info)}\n",
         _cell(described(info.spec).text) + "\n",
         f"`apiVersion: {info.api_version}`; also called {names}."
         + ("" if info.namespaced else " It belongs to no namespace."),

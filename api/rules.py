@@ -55,6 +55,10 @@ def duration(value: str) -> Verdict:
     return _tried("E114", durations.parse, value)
 
 
+def wait(value: str | int) -> Verdict:
+    return _tried("E114", durations.wait, value)
+
+
 def quantity(value: str | int) -> Verdict:
     return _tried("E113", quantities.parse, value)
 
@@ -102,16 +106,18 @@ RULES: Mapping[str, Callable[[Any], Verdict]] = {
     "env": env,
     "handler": handler,
     "duration": duration,
+    "wait": wait,
     "quantity": quantity,
     "condition": condition,
     "base64": base_64,
     "percent": percent,
     "subject": _told("E122", topics.subject),
+    "topic": _told("E122", topics.component),
     "nats": _told("E122", topics.nats),
     "mqtt": _told("E122", topics.mqtt),
     "kafka": _told("E122", topics.kafka),
     "schedule": _told("E123", schedules.defect),
 }
 
-OWN_TYPE_CODE = {"duration": "E114"}
+OWN_TYPE_CODE = {"duration": "E114", "wait": "E114"}
 """Rules whose code also stands for a value of the wrong type."""

@@ -9,45 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
+from api import support_dapr
 from api.errors import Problem
 from api.kinds.pod import FUNCTION_CONTAINER, Container
+from api.verdicts import BOTH, LATER, Support, Where, kubernetes, later, refused
 
 _fields = cache(msgspec.structs.fields)
 """Looks its annotations up anew every time, and every plan asks for every resource."""
 
-Where = Literal["both", "kubernetes", "local", "later", "refused"]
-
-
-class Support(msgspec.Struct, frozen=True):
-    """Verdict on a field; *why* says what happens instead, and what to do."""
-
-    where: Where
-    why: str = ""
-
-
-BOTH = Support("both")
-LATER = Support("later", "it comes with a later release")
-
-
-def later(why: str) -> Support:
-    return Support("later", why)
-
-
-def kubernetes(why: str) -> Support:
-    return Support("kubernetes", why)
-
-
-def refused(why: str) -> Support:
-    return Support("refused", why)
-
-
 _IMAGES = later("functions run from source folders in this release")
 _SHARED_CORES = kubernetes("processes of this machine have a limit of memory only")
-_COMPONENTS = later("components come with the Dapr API of the proxy; use an EventBus")
 _SHARED = refused("event sources run in the shared proxy, which needs no scaling of its own")
 _STAN = refused(
     "NATS Streaming is at its end of life and this server is not contacted: this bus is served by the platform's own "
@@ -91,7 +66,7 @@ _FUNCTION: Mapping[str, Support] = {
     "serving.triggers.http.route.rules[].filters": LATER,
     "serving.triggers.http.route.rules[].backendRefs": refused("a rule's backend is always the function, as upstream"),
     "serving.triggers.dapr": BOTH,
-    "serving.triggers.inputs": _COMPONENTS,
+    "serving.triggers.inputs": BOTH,
     "serving.handler": BOTH,
     "serving.concurrency": BOTH,
     "serving.delivery": BOTH,
@@ -100,9 +75,9 @@ _FUNCTION: Mapping[str, Support] = {
     "serving.resources.limits.memory": BOTH,
     "serving.resources.requests": kubernetes("processes are not placed by requests"),
     "serving.outputs": BOTH,
-    "serving.bindings": _COMPONENTS,
-    "serving.pubsub": _COMPONENTS,
-    "serving.states": _COMPONENTS,
+    "serving.bindings": BOTH,
+    "serving.pubsub": BOTH,
+    "serving.states": BOTH,
     "serving.scaleOptions.minReplicas": BOTH,
     "serving.scaleOptions.maxReplicas": BOTH,
     "serving.scaleOptions.knative": BOTH,
@@ -121,6 +96,8 @@ _FUNCTION: Mapping[str, Support] = {
     "serving.annotations": BOTH,
     "serving.template": kubernetes("a process has no pod"),
     "serving.template.containers[function].name": BOTH,
+    "serving.template.containers[function].command": BOTH,
+    "serving.template.containers[function].args": BOTH,
     "serving.template.containers[function].env": BOTH,
     "serving.template.containers[function].env[].valueFrom.configMapKeyRef": kubernetes(
         "this machine has no ConfigMaps"
@@ -211,9 +188,7 @@ SUPPORT: Mapping[str, Mapping[str, Support]] = {
     "Trigger": _TRIGGER,
     "Gateway": {"": later("hosts from a Gateway's domain come with Kubernetes; name them in route.hostnames")},
     "Secret": {"": BOTH, "type": BOTH, "immutable": later("a Secret of this machine can always be changed")},
-    "Component": {"": _COMPONENTS},
-    "Subscription": {"": _COMPONENTS},
-    "Resiliency": {"": later("use delivery of the Function or Trigger")},
+    **support_dapr.ROWS,
     "ScaledObject": {"": _KEDA},
     "ScaledJob": {"": _KEDA},
     "TriggerAuthentication": {"": _KEDA},

@@ -43,6 +43,10 @@ _MQTT: Sequence[Defect] = (
     (lambda topic: topic != "#" and "#" in topic.removesuffix("/#"), "`#` stands alone and last"),
     (lambda topic: any("+" in level and level != "+" for level in topic.split("/")), "`+` stands for a whole level"),
 )
+_COMPONENT: Sequence[Defect] = (
+    (lambda topic: not 1 <= len(topic.encode(errors="replace")) <= 65535, "it has 1 to 65535 bytes"),
+    (re.compile(r"[\x00-\x1f\x7f]").search, "it has no control characters"),
+)
 _KAFKA_RULES: Sequence[Defect] = (
     (lambda topic: not _KAFKA.fullmatch(topic), "it has 1 to 249 letters, digits, dots, dashes and underscores"),
     (lambda topic: topic in {".", ".."}, "`.` and `..` are no names"),
@@ -52,6 +56,11 @@ _KAFKA_RULES: Sequence[Defect] = (
 def subject(topic: str) -> str:
     """A topic of an EventBus, whatever broker is behind it."""
     return _first("a topic", topic, _SUBJECT)
+
+
+def component(topic: str) -> str:
+    """A topic of a pub/sub component whose broker is not known."""
+    return _first("a topic", topic, _COMPONENT)
 
 
 def nats(topic: str) -> str:

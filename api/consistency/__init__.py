@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from api.consistency import events, functions
+from api.consistency import dapr, events, functions
 from api.structure import Fault
 from api.tree import Path
 
@@ -18,6 +18,10 @@ CHECKS: Mapping[str, Callable[..., Iterator[Fault]]] = {
     "EventSource": events.source,
     "Trigger": events.trigger,
     "Gateway": events.gateway,
+    "Component": dapr.component,
+    "Subscription": dapr.subscription,
+    "Resiliency": dapr.resiliency,
+    "Configuration": dapr.configuration,
 }
 """Kind -> its check: (spec, namespace, complete)."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from api.consistency import choices
+from api.consistency import choices, dapr
 from api.consistency.pods import template
 from api.kinds.build import BuildBody
 from api.kinds.openfunction import BuilderSpec, FunctionSpec, ServingBody, ServingSpec
@@ -45,10 +45,24 @@ def _serving(serving: ServingBody, path: Path, complete: bool) -> Iterator[Fault
     yield from choices.duplicates(names, (*path, "outputs"), "an output with this name")
     yield from _scale(serving, path)
     yield from _traffic(serving, path)
+    yield from _components(serving, path)
     for name in serving.params.keys() & serving.params_from.keys():
         yield Fault("E117", (*path, "paramsFrom", name), "the same variable stands in params")
     if serving.template is not None:
         yield from template(serving.template, (*path, "template"))
+
+
+def _components(serving: ServingBody, path: Path) -> Iterator[Fault]:
+    """Those that the function declares for itself: each under its own name."""
+    first: dict[str, str] = {}
+    states = {name: state.spec for name, state in serving.states.items() if state is not None and state.spec}
+    for field, group in (("pubsub", serving.pubsub), ("bindings", serving.bindings), ("states", states)):
+        for name, body in group.items():
+            where: Path = (*path, field, name)
+            if first.setdefault(name, field) != field:
+                yield Fault("E117", where, f"a component of this name already stands under {first[name]}")
+            inner: Path = (*where, "spec") if field == "states" else where
+            yield from (Fault(one.code, (*inner, *one.path), one.message) for one in dapr.component(body, "", True))
 
 
 def _triggers(serving: ServingBody, path: Path, complete: bool) -> Iterator[Fault]:

@@ -16,6 +16,7 @@ from api.kinds import buses, core, dapr, events, keda, networking, openfunction,
 CORE = "core.openfunction.io/v1beta2"
 EVENTS = "events.openfunction.io/v1alpha1"
 NETWORKING = "networking.openfunction.io/v1alpha1"
+DAPR = "dapr.io/v1alpha1"
 
 
 class KindInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,11 +50,12 @@ class KindInfo(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind.lower()
 
 
-def _foreign(api_version: str, kind: str, plural: str, spec: type[msgspec.Struct], later: str, **more: Any) -> KindInfo:
+def _foreign(
+    api_version: str, kind: str, plural: str, spec: type[msgspec.Struct], later: str = "", **more: Any
+) -> KindInfo:
     return KindInfo(api_version=api_version, kind=kind, plural=plural, spec=spec, own=False, later=later, **more)
 
 
-_COMPONENTS = "components come with the Dapr API of the proxy"
 _SCALERS = "KEDA's resources come with mode keda"
 
 _ALL = (
@@ -102,11 +104,11 @@ _ALL = (
         has_spec=False,
         own=False,
     ),
-    _foreign("dapr.io/v1alpha1", "Component", "components", dapr.ComponentSpec, _COMPONENTS, beside=("scopes", "auth")),
-    _foreign(
-        "dapr.io/v2alpha1", "Subscription", "subscriptions", dapr.SubscriptionSpec, _COMPONENTS, beside=("scopes",)
-    ),
-    _foreign("dapr.io/v1alpha1", "Resiliency", "resiliencies", dapr.ResiliencySpec, _COMPONENTS, beside=("scopes",)),
+    _foreign(DAPR, "Component", "components", dapr.ComponentSpec, beside=("scopes", "auth")),
+    _foreign(DAPR, "Subscription", "subscriptions", dapr.RouteSubscriptionSpec, beside=("scopes",)),
+    _foreign("dapr.io/v2alpha1", "Subscription", "subscriptions", dapr.SubscriptionSpec, beside=("scopes",)),
+    _foreign(DAPR, "Resiliency", "resiliencies", dapr.ResiliencySpec, beside=("scopes",)),
+    _foreign(DAPR, "Configuration", "configurations", dapr.ConfigurationSpec),
     _foreign("keda.sh/v1alpha1", "ScaledObject", "scaledobjects", keda.ScaledObjectSpec, _SCALERS, short=("so",)),
     _foreign("keda.sh/v1alpha1", "ScaledJob", "scaledjobs", keda.ScaledJobSpec, _SCALERS, short=("sj",)),
     _foreign(
@@ -121,6 +123,13 @@ _ALL = (
 
 KINDS: Mapping[tuple[str, str], KindInfo] = {(info.api_version, info.kind): info for info in _ALL}
 """(apiVersion, kind) -> what is known of it."""
+
+REFUSED: Mapping[str, str] = {
+    "HTTPEndpoint": "a function calls addresses outside itself, or declares a Component of type bindings.http",
+    "MCPServer": "there are no tools and conversations here",
+    "WorkflowAccessPolicy": "there are no workflows here",
+}
+"""Kinds of dapr.io that are no kinds here -> why, and what to do instead."""
 
 NAMES: Mapping[str, KindInfo] = {name: info for info in _ALL for name in (info.singular, info.plural, *info.short)}
 """Lower-case singular, plural and short names -> the kind."""

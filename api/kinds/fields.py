@@ -23,6 +23,10 @@ Schedule: TypeAlias = Annotated[str, Meta(extra={"rule": "schedule"}, extra_json
 MqttTopic: TypeAlias = Annotated[str, Meta(extra={"rule": "mqtt"}, extra_json_schema={"maxLength": 65535})]
 KafkaTopic: TypeAlias = Annotated[str, Meta(extra={"rule": "kafka"}, extra_json_schema={"maxLength": 249})]
 NatsSubject: TypeAlias = Annotated[str, Meta(extra={"rule": "nats"}, extra_json_schema={"maxLength": 249})]
+DaprTopic: TypeAlias = Annotated[str, Meta(extra={"rule": "topic"}, extra_json_schema={"maxLength": 65535})]
+"""A topic of a pub/sub component; what its broker takes is told where the component is known."""
+Wait: TypeAlias = Annotated[str | int, Meta(extra={"rule": "wait"})]
+"""A duration; a bare number counts milliseconds, as Dapr reads it."""
 Handler: TypeAlias = Annotated[str, Meta(extra={"rule": "handler"}, extra_json_schema={"maxLength": 256})]
 Condition: TypeAlias = Annotated[str, Meta(extra={"rule": "condition"}, extra_json_schema={"maxLength": 1024})]
 EnvName: TypeAlias = Annotated[str, Meta(extra={"rule": "env"}, extra_json_schema={"maxLength": 256})]
