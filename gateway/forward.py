@@ -18,8 +18,9 @@ from gateway.errors import ClientGone, Rejected, later
 from gateway.headers import forwarded, from_client, from_function
 from gateway.limits import Limits, admit
 from gateway.reply import Reply
-from gateway.routes import Found, choose, not_found
+from gateway.routes import Found, not_found
 from gateway.traffic import RevisionTraffic, Traffic
+from replicas.backends import choose
 from replicas.body import Body
 from replicas.errors import ConnectFailed, ReplicaError, ReplyTimeout
 from replicas.http import HttpClient, Response

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from api.meta import Key
-from api.model import Backend, Match, Route, Snapshot
+from api.model import Match, Route, Snapshot
 from gateway.errors import Rejected
 
 Mode = Literal["function", "async-function"]
@@ -43,13 +43,15 @@ def normal_path(target: bytes) -> str:
 
 
 class Router:
-    """Answers by host and path; a function that is not there, and one that is not exposed, look the same."""
+    """Answers by host and path; a function that is not there, and one that only functions reach, look the same."""
 
     def __init__(self, snapshots: Iterable[Snapshot] = ()) -> None:
         self._routes: dict[Key, Route] = {}
         self._hosts: dict[str, list[Route]] = {}
         for snapshot in snapshots:
             for route in snapshot.routes:
+                if route.internal:
+                    continue
                 self._routes[route.key] = route
                 for host in route.hosts:
                     self._hosts.setdefault(host.lower(), []).append(route)
@@ -90,17 +92,6 @@ class Router:
 def not_found() -> Rejected:
     """The one answer for whatever is not served here."""
     return Rejected(404, "not-found", "no such function", hint="`evoke get functions` lists them")
-
-
-def choose(backends: tuple[Backend, ...], draw: float) -> Backend | None:
-    """The backend that *draw* (0 <= draw < 1) falls on, by weight; None: none has weight."""
-    total = sum(backend.weight for backend in backends)
-    point = draw * total
-    for backend in backends:
-        point -= backend.weight
-        if point < 0:
-            return backend
-    return None
 
 
 def _bare(host: str) -> str:

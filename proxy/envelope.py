@@ -47,6 +47,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     topic: str
     pubsub: str
     traceparent: str = ""
+    tracestate: str = ""
     hops: int | None = None
     """Of the event that caused it, where the caller echoes header ``evoke-hops`` of its delivery."""
 
@@ -66,9 +67,7 @@ def wrap(message: Message, now: datetime) -> bytes:
         "topic": message.topic,
         "pubsubname": message.pubsub,
     }
-    if message.traceparent:
-        members |= {"traceid": message.traceparent, "traceparent": message.traceparent}
-    members |= _data(message, BYTES if raw else media)
+    members |= _trace(message) | _data(message, BYTES if raw else media)
     if raw:
         members[MARK] = True
     overrides = _overrides(message, now)
@@ -103,13 +102,20 @@ def _passed_through(message: Message, now: datetime) -> bytes:
     members["topic"], members["pubsubname"] = message.topic, message.pubsub
     for name, value in filled.items():
         members.setdefault(name, value)
-    if message.traceparent and "traceid" not in members:
-        members |= {"traceid": message.traceparent, "traceparent": message.traceparent}
+    if "traceid" not in members:
+        members |= _trace(message)
     overrides = _overrides(message, now)
     payload = bytes(_encode(members | overrides))
     if overrides or not whole:
         checked(payload)
     return payload
+
+
+def _trace(message: Message) -> dict[str, str]:
+    if not message.traceparent:
+        return {}
+    known = {"traceid": message.traceparent, "traceparent": message.traceparent}
+    return {**known, "tracestate": message.tracestate} if message.tracestate else known
 
 
 def _data(message: Message, media: str) -> dict[str, Any]:

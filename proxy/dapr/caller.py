@@ -30,8 +30,3 @@ def identity(app: App) -> str:
     if app.protocol == "evoke" and app.id in {app.key.name, ""}:
         return f"{app.key.name}-{app.key.namespace}" if app.key.name else ""
     return app.id
-
-
-def scoped(app: App, scopes: tuple[str, ...]) -> bool:
-    """Whether *scopes* let *app* in; empty ones let in everybody."""
-    return not scopes or any(app.is_called(name) or name == identity(app) for name in scopes)

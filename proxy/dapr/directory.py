@@ -1,12 +1,12 @@
-"""Which apps, components and buses there are, and who may use which; made of the snapshots."""
+"""Which apps, components and routes there are; made of the snapshots."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from api.meta import Key
-from api.model import App, Bus, Component, Route, Snapshot
-from proxy.dapr.caller import scoped
+from api.component_scopes import permits
+from api.meta import Key, RevisionKey
+from api.model import App, Component, Route, Snapshot
 
 
 class Directory:
@@ -16,7 +16,6 @@ class Directory:
         self._snapshots: dict[str, Snapshot] = {}
         self._apps: dict[Key, App] = {}
         self._components: dict[Key, Component] = {}
-        self._buses: dict[Key, Bus] = {}
         self._routes: dict[Key, Route] = {}
         self._named: dict[tuple[str, str], App] = {}
 
@@ -26,7 +25,6 @@ class Directory:
         each = self._snapshots.values()
         self._apps = {app.key: app for one in each for app in one.apps}
         self._components = {component.key: component for one in each for component in one.components}
-        self._buses = {bus.key: bus for one in each for bus in one.buses}
         self._routes = {route.key: route for one in each for route in one.routes}
         self._named = {}
 
@@ -34,43 +32,36 @@ class Directory:
         """What *function* is to the API; one that is about to go, or just came, is an app of no component."""
         return self._apps.get(function) or App(key=function, id=function.name)
 
-    def known(self, function: Key) -> bool:
-        return function in self._apps
-
     def named(self, namespace: str, name: str) -> App | None:
         """The app of *namespace* that *name* means in an invocation: an id, or the function's name."""
         where = (namespace, name)
         if where not in self._named:
-            snapshot = self._snapshots.get(namespace)
-            apps = snapshot.apps if snapshot else ()
-            exact = next((app for app in apps if app.id == name), None)
-            found = exact or next((app for app in apps if app.is_called(name)), None)
+            apps = self.snapshot(namespace).apps
+            found = next((app for app in apps if app.id == name), None)
+            found = found or next((app for app in apps if app.is_called(name)), None)
             if found is None:
                 return None  # not remembered: names come from callers
             self._named[where] = found
         return self._named[where]
 
-    def namespaces(self) -> list[str]:
-        return list(self._snapshots)
-
     def snapshot(self, namespace: str) -> Snapshot:
         return self._snapshots.get(namespace) or Snapshot(namespace=namespace)
 
-    def component(self, app: App, name: str) -> Component | None:
-        """The component that *app* means by *name*: its own first; scopes are not looked at."""
-        own = Key(app.key.namespace, f"{app.key.name}/{name}")
-        return self._components.get(own) or self._components.get(Key(app.key.namespace, name))
+    def component(self, app: App, name: str, kind: str) -> Component | None:
+        """The component of type ``<kind>.`` that *app* means by *name*, its own first; whether it may is not asked."""
+        for key in (Key(app.key.namespace, f"{app.key.name}/{name}"), Key(app.key.namespace, name)):
+            found = self._components.get(key)
+            if found is not None and found.type.startswith(kind):
+                return found
+        return None
 
     def components(self, app: App) -> list[Component]:
         """Every component that *app* may use."""
-        return [
-            one
-            for one in self.snapshot(app.key.namespace).components
-            if one.owner in {"", app.key.name} and scoped(app, one.scopes)
-        ]
-
-    def bus(self, namespace: str, name: str) -> Bus | None:
-        return self._buses.get(Key(namespace, name))
+        return [one for one in self.snapshot(app.key.namespace).components if permits(one, app)]
 
     def route(self, function: Key) -> Route | None:
         return self._routes.get(function)
+
+    def revisions(self) -> frozenset[RevisionKey]:
+        """Those that some route leads to."""
+        return frozenset(backend.revision for route in self._routes.values() for backend in route.backends)

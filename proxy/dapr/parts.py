@@ -11,8 +11,7 @@ from proxy.components.protocols import ConfigurationStore, OutputBinding, Secret
 class Components(Protocol):
     """Opened components by the name that an app uses; each raises ComponentMissing, ScopeDenied, ComponentFailed."""
 
-    def state(self, app: App, name: str) -> StateStore:
-        """Keys are the app's own."""
+    def state(self, app: App, name: str) -> StateStore: ...
 
     def binding(self, app: App, name: str) -> OutputBinding: ...
 

@@ -10,17 +10,24 @@ from functools import partial
 import msgspec
 
 from api import topics
+from api.component_scopes import names, permits
 from api.errors import EvokeError
 from api.meta import Key
+from api.model import App
+from api.topic_scopes import denied
 from eventbus.bus import EventBus
 from eventbus.cloudevents import Malformed, dedupe_id, heading
 from eventbus.errors import BusError, BusFull, TooLarge
+from eventbus.raw import NOTHING
 from proxy.buses import Buses
-from proxy.dapr.caller import Caller, identity, scoped
+from proxy.dapr.caller import Caller, identity
 from proxy.dapr.directory import Directory
 from proxy.dapr.errors import DaprError
 from proxy.envelope import BadMetadata, Message, wrap
 from proxy.hops import caused
+
+REMEMBERED = 10_000
+"""Topics of apps whose place is known without looking."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -32,13 +39,15 @@ class Entry(msgspec.Struct, frozen=True):
     metadata: Mapping[str, str] = {}
 
 
-class Target(msgspec.Struct, frozen=True):
-    """Where one publish goes."""
+class Place(msgspec.Struct, frozen=True):
+    """Where one app's publishes to one topic go."""
 
     pubsub: str
     topic: str
-    bus: EventBus
+    bus: Key
     subject: str
+    component: bool = False
+    """What goes beside the event means something there."""
 
 
 class Publisher:
@@ -46,25 +55,30 @@ class Publisher:
 
     def __init__(self, directory: Directory, buses: Buses) -> None:
         self._directory, self._buses = directory, buses
+        self._places: dict[tuple[Key, str, str], Place] = {}
+
+    def forget(self) -> None:
+        """Components or apps have changed."""
+        self._places.clear()
 
     async def publish(
         self, caller: Caller, pubsub: str, topic: str, data: bytes, content_type: str, metadata: Mapping[str, str]
     ) -> None:
         """Return once the bus has acknowledged the event."""
-        target = self.target(caller, pubsub, topic)
-        await self._store(target, _message(caller, target, data, content_type, lowered(metadata)))
+        place = self.place(caller, pubsub, topic)
+        message = _message(caller, place, data, content_type, lowered(metadata))
+        await _store(self._bus(place), place, message, metadata)
 
     async def publish_bulk(
         self, caller: Caller, pubsub: str, topic: str, entries: Sequence[Entry], metadata: Mapping[str, str]
     ) -> list[tuple[str, str]]:
         """Publish each entry; answers id and error of those that failed. Raises DaprError when none could be tried."""
-        target = self.target(caller, pubsub, topic)
+        place = self.place(caller, pubsub, topic)
         ids = [entry.id for entry in entries]
         if not all(ids) or len(set(ids)) != len(ids):
-            message = f"error when unmarshaling the request for topic {topic} pubsub {pubsub}: "
-            raise _unreadable(message + "entryId is duplicated or not present for entry", pubsub)
-        common = lowered(metadata)
-        store = partial(self._store_entry, caller, target, common)
+            message = f"error marshaling events to bytes for topic {topic} pubsub {pubsub}. error: "
+            raise unreadable(message + "entryId is duplicated or not present for entry", pubsub)
+        store = partial(_store_entry, self._bus(place), caller, place, metadata)
         # started in their order: the bus stores what one connection publishes in that order
         results = await asyncio.gather(*map(store, entries), return_exceptions=True)
         failed: list[tuple[str, str]] = []
@@ -75,60 +89,75 @@ class Publisher:
                 raise result
         return failed
 
-    def target(self, caller: Caller, pubsub: str, topic: str) -> Target:
-        """The bus and subject that a publish of *caller* means; raises DaprError as Dapr words it."""
+    def place(self, caller: Caller, pubsub: str, topic: str) -> Place:
+        """Bus and subject that a publish of *caller* means; raises DaprError as Dapr words it."""
+        asked = (caller.app.key, pubsub, topic)
+        found = self._places.get(asked)
+        if found is None:
+            if len(self._places) >= REMEMBERED:
+                self._places.clear()
+            found = self._places[asked] = self._find(caller.app, pubsub, topic)
+        return found
+
+    def _find(self, app: App, pubsub: str, topic: str) -> Place:
         if not pubsub:
-            raise DaprError(
-                404, "INVALID_ARGUMENT", "ERR_PUBSUB_EMPTY", "pubsub name is empty", "DAPR_PUBSUB_NAME_EMPTY"
-            )
+            message, reason = "pubsub name is empty", "DAPR_PUBSUB_NAME_EMPTY"
+            raise DaprError(404, "INVALID_ARGUMENT", "ERR_PUBSUB_EMPTY", message, reason)
+        component = self._directory.component(app, pubsub, "pubsub.")
+        if component is not None and not permits(component, app):
+            raise not_found(pubsub, f" for app id {identity(app)}: it is not in the component's scopes")
+        key = component.key if component is not None else Key(app.key.namespace, pubsub)
+        if self._buses.link(key) is None:
+            raise not_found(pubsub)
         if not topic:
             message, reason = f"topic is empty in pubsub {pubsub}", "DAPR_PUBSUB_TOPIC_NAME_EMPTY"
             raise DaprError(404, "INVALID_ARGUMENT", "ERR_TOPIC_NAME_EMPTY", message, reason, pubsub)
-        key = self._key(caller, pubsub)
         if topic.startswith(topics.RESERVED):
-            raise forbidden(caller, pubsub, topic)
-        try:
-            bus = self._buses.get(key)
-        except BusError as error:
-            raise _failed(pubsub, topic, error) from error
-        if bus is None:
-            raise not_found(pubsub)
-        return Target(pubsub, topic, bus, topic)
-
-    def _key(self, caller: Caller, pubsub: str) -> Key:
-        component = self._directory.component(caller.app, pubsub)
+            raise forbidden(app, pubsub, topic)
         if component is None:
-            return Key(caller.namespace, pubsub)  # an EventBus, which every app of the namespace may use
-        if not scoped(caller.app, component.scopes):
-            raise not_found(pubsub, f": its scopes do not name app id {identity(caller.app)}")
-        return component.key
+            return Place(pubsub, topic, key, topic)
+        if why := denied(component.metadata, topic, names(app), "publishing"):
+            raise forbidden(app, pubsub, topic, f": {why}")
+        return Place(pubsub, topic, key, component.topic_prefix + topic, component=True)
 
-    async def _store_entry(self, caller: Caller, target: Target, common: Mapping[str, str], entry: Entry) -> None:
-        metadata = {**common, **lowered(entry.metadata)} if entry.metadata else common
-        await self._store(target, _message(caller, target, entry.data, entry.content_type, metadata))
-
-    @staticmethod
-    async def _store(target: Target, message: Message) -> None:
-        """Publish one message; returns once the bus acknowledged it."""
+    def _bus(self, place: Place) -> EventBus:
         try:
-            payload = caused(wrap(message, datetime.now(UTC)), message.hops)
-            read = heading(payload)
-            await target.bus.publish(
-                target.subject,
-                payload,
-                key=message.metadata.get("partitionkey", ""),
-                dedupe=dedupe_id(read.source, read.id),
-                output=bool(message.source),
-            )
-        except BadMetadata as error:
-            code, reason = "ERR_PUBSUB_REQUEST_METADATA", "DAPR_PUBSUB_METADATA_DESERIALIZATION"
-            raise DaprError(400, "INVALID_ARGUMENT", code, error.message, reason, target.pubsub) from error
-        except Malformed as error:
-            # Dapr answers 500, which its clients take for a reason to try again
-            code, reason = "ERR_PUBSUB_CLOUD_EVENTS_SER", "DAPR_PUBSUB_CLOUD_EVENTS_SER"
-            raise DaprError(400, "INVALID_ARGUMENT", code, error.message, reason, target.pubsub) from error
+            bus = self._buses.get(place.bus)
         except BusError as error:
-            raise _failed(target.pubsub, target.topic, error) from error
+            raise _failed(place, error) from error
+        if bus is None:
+            raise not_found(place.pubsub)
+        return bus
+
+
+async def _store_entry(bus: EventBus, caller: Caller, place: Place, metadata: Mapping[str, str], entry: Entry) -> None:
+    own = {**metadata, **entry.metadata} if entry.metadata else metadata
+    await _store(bus, place, _message(caller, place, entry.data, entry.content_type, lowered(own)), own)
+
+
+async def _store(bus: EventBus, place: Place, message: Message, metadata: Mapping[str, str]) -> None:
+    """Publish one message; returns once the bus acknowledged it. *metadata* as written may go beside it."""
+    try:
+        payload = caused(wrap(message, datetime.now(UTC)), message.hops)
+        read = heading(payload)
+        await bus.publish(
+            place.subject,
+            payload,
+            key=message.metadata.get("partitionkey", "") or message.metadata.get("__key", ""),
+            dedupe=dedupe_id(read.source, read.id),
+            output=bool(message.source),
+            metadata=metadata if place.component else NOTHING,
+        )
+    except BadMetadata as error:
+        code, reason = "ERR_PUBSUB_REQUEST_METADATA", "DAPR_PUBSUB_METADATA_DESERIALIZATION"
+        message_ = f"failed deserializing metadata. Error: {error.message}"
+        raise DaprError(400, "INVALID_ARGUMENT", code, message_, reason, place.pubsub) from error
+    except Malformed as error:
+        # Dapr answers 500, which its clients take for a reason to try again
+        code, reason = "ERR_PUBSUB_CLOUD_EVENTS_SER", "DAPR_PUBSUB_CLOUD_EVENT_CREATION"
+        raise DaprError(400, "INVALID_ARGUMENT", code, error.message, reason, place.pubsub) from error
+    except BusError as error:
+        raise _failed(place, error) from error
 
 
 def lowered(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -136,15 +165,16 @@ def lowered(metadata: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in metadata.items()}
 
 
-def _message(caller: Caller, target: Target, data: bytes, content_type: str, metadata: Mapping[str, str]) -> Message:
+def _message(caller: Caller, place: Place, data: bytes, content_type: str, metadata: Mapping[str, str]) -> Message:
     return Message(
         body=data,
         content_type=content_type or "text/plain",
         metadata=metadata,
         source=identity(caller.app),
-        topic=target.topic,
-        pubsub=target.pubsub,
+        topic=place.topic,
+        pubsub=place.pubsub,
         traceparent=caller.traceparent,
+        tracestate=caller.tracestate,
         hops=caller.hops,
     )
 
@@ -154,18 +184,19 @@ def not_found(pubsub: str, because: str = "") -> DaprError:
     return DaprError(404, "INVALID_ARGUMENT", "ERR_PUBSUB_NOT_FOUND", message, reason, pubsub)
 
 
-def forbidden(caller: Caller, pubsub: str, topic: str) -> DaprError:
-    message = f"topic {topic} is not allowed for app id {identity(caller.app)}"
+def forbidden(app: App, pubsub: str, topic: str, because: str = "") -> DaprError:
+    message = f"topic {topic} is not allowed for app id {identity(app)}{because}"
     return DaprError(403, "PERMISSION_DENIED", "ERR_PUBSUB_FORBIDDEN", message, "DAPR_PUBSUB_FORBIDDEN", pubsub)
 
 
-def _unreadable(message: str, pubsub: str) -> DaprError:
-    reason = "DAPR_PUBSUB_MARSHAL_EVENTS"
+def unreadable(message: str, pubsub: str, reason: str = "DAPR_PUBSUB_MARSHAL_EVENTS") -> DaprError:
+    """A bulk publish that does not hold."""
     return DaprError(400, "INVALID_ARGUMENT", "ERR_PUBSUB_EVENTS_SER", message, reason, pubsub)
 
 
-def _failed(pubsub: str, topic: str, error: BusError) -> DaprError:
+def _failed(place: Place, error: BusError) -> DaprError:
     status = 413 if isinstance(error, TooLarge) else 507 if isinstance(error, BusFull) else 500
     grpc = "RESOURCE_EXHAUSTED" if isinstance(error, BusFull) else "INTERNAL"
-    message = f"error when publish to topic {topic} in pubsub {pubsub}: {error}"
-    return DaprError(status, grpc, "ERR_PUBSUB_PUBLISH_MESSAGE", message, "DAPR_PUBSUB_PUBLISH_MESSAGE", pubsub)
+    message = f"error when publishing to topic {place.topic} in pubsub {place.pubsub}: {error}"
+    reason = "DAPR_PUBSUB_PUBLISH_MESSAGE"
+    return DaprError(status, grpc, "ERR_PUBSUB_PUBLISH_MESSAGE", message, reason, place.pubsub)

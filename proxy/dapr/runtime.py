@@ -37,6 +37,7 @@ class Runtime:
     def declare(self, snapshots: Iterable[Snapshot]) -> None:
         """These are the apps and components of all namespaces."""
         self.directory.declare(snapshots)
+        self._publisher.forget()
 
     async def close(self) -> None:
         """End what is open."""

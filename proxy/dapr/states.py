@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -68,11 +69,12 @@ class States:
         return [Found(key, item) for key, item in zip(keys, items, strict=True)]
 
     async def save(self, caller: Caller, store: str, items: Sequence[Write]) -> None:
-        """Set each key; with several of them those before a failure stay set, as in Dapr."""
+        """Set each key, each by itself as in Dapr: where one fails the others are set."""
         opened = self._store(caller, store)
+        if not items:
+            return
         with _translated(store, "ERR_STATE_SAVE", f"failed saving state in state store {store}"):
-            for item in items:
-                await opened.change(item)
+            await _each(opened, items)
 
     async def delete(self, caller: Caller, store: str, remove: Remove) -> None:
         """A key that is not there is no error, except with an ETag."""
@@ -81,9 +83,12 @@ class States:
             await opened.change(remove)
 
     async def delete_bulk(self, caller: Caller, store: str, removes: Sequence[Remove]) -> None:
-        """Delete each key, in order, up to the first failure."""
-        for remove in removes:
-            await self.delete(caller, store, remove)
+        """Delete each key, each by itself."""
+        opened = self._store(caller, store)
+        if not removes:
+            return
+        with _translated(store, "ERR_STATE_DELETE_BULK", f"failed deleting state in state store {store}"):
+            await _each(opened, removes)
 
     async def transact(
         self,
@@ -116,6 +121,19 @@ class States:
             message = f"state store {store} is not configured: {error}"
             reason = f"{PREFIX}NOT_CONFIGURED"
             raise DaprError(500, "FAILED_PRECONDITION", "ERR_STATE_STORE_NOT_CONFIGURED", message, reason) from error
+
+
+async def _each(opened: StateStore, changes: Sequence[Change]) -> None:
+    """Each change by itself: one that fails stops no other. Raises the worst error: that somebody else changed a key
+    comes before what else went wrong."""
+    if len({change.key for change in changes}) < len(changes):
+        for change in changes:
+            await opened.change(change)  # the last one of a key wins
+        return
+    results = await asyncio.gather(*map(opened.change, changes), return_exceptions=True)
+    failures = [result for result in results if isinstance(result, BaseException)]
+    if failures:
+        raise next((error for error in failures if isinstance(error, EtagMismatch)), failures[0])
 
 
 @contextmanager

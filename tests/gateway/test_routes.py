@@ -7,7 +7,8 @@ import pytest
 from api.meta import Key, RevisionKey
 from api.model import Backend, Match, Route, Snapshot
 from gateway.errors import Rejected
-from gateway.routes import Router, choose, normal_path
+from gateway.routes import Router, normal_path
+from replicas.backends import choose
 
 
 def route(name: str, namespace: str = "default", **fields: object) -> Route:
