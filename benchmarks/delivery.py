@@ -19,7 +19,6 @@ import resource
 import signal
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,7 +33,6 @@ import uvloop
 from api.frames import Endpoint, Endpoints
 from api.meta import Key, RevisionKey
 from api.model import Backend, Bus, Subscription
-from api.platform import LOOPBACK, spare
 from eventbus import embedded, subjects
 from eventbus.connect import connect
 from eventbus.jetstream.bus import JetStreamBus
@@ -45,6 +43,7 @@ from proxy.owner import Owner
 from proxy.wiring import Wiring
 from replicas.http import HttpClient
 from replicas.table import ReplicaTable
+from tests.brokers import start_nats
 
 HANDLER = "import functions_framework as ff\n\n\n@ff.cloud_event\nasync def handle(event):\n    event.data\n"
 BUS = Key("bench", "default")
@@ -230,22 +229,10 @@ def machine() -> str:
 
 def run(args: argparse.Namespace, directory: Path) -> None:
     print(f"{machine()}; {args.number:,} events of {len(event(0, 0))} B, {args.keys} keys, seed {args.seed}\n")
-    settings = embedded.Settings(
-        store=directory / "nats",
-        nats=f"{LOOPBACK}:{spare()}",
-        mqtt=f"{LOOPBACK}:{spare()}",
-        user="bench",
-        password=os.urandom(8).hex(),
-        durability="os",
-    )
-    config = directory / "nats.conf"
-    embedded.write_config(config, settings)
-    broker = subprocess.Popen(
-        embedded.command(config, cache=directory / "checked"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    broker = start_nats(directory, "os")
+    settings = broker.settings
     pid = None
     try:
-        asyncio.run(embedded.wait_ready(settings))
         pid, address = replica(directory)
         ended(publisher(settings, "backlog", args.number, args, 0))
         print("| what | figures |\n|---|---|")
@@ -268,8 +255,7 @@ def run(args: argparse.Namespace, directory: Path) -> None:
         if pid is not None:
             os.kill(pid, signal.SIGTERM)
             os.waitpid(pid, 0)
-        broker.terminate()
-        broker.wait()
+        broker.stop()
 
 
 def main() -> None:

@@ -37,9 +37,7 @@ def event(number: int) -> dict[str, object]:
 
 def post(body: bytes, kind: str) -> bytes:
     """Request bytes as the proxy sends them."""
-    head = (
-        "POST / HTTP/1.1\r\nhost: f\r\nevoke-trigger: t\r\nevoke-epoch: 1\r\nevoke-timeout: 600\r\n"
-    )
+    head = "POST / HTTP/1.1\r\nhost: f\r\nevoke-trigger: t\r\nevoke-epoch: 1\r\nevoke-timeout: 600\r\n"
     return f"{head}content-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
 
 

@@ -18,7 +18,6 @@ import random
 import signal
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,8 +30,6 @@ import uvloop
 from api.frames import Endpoint, Endpoints
 from api.meta import Key, RevisionKey
 from api.model import Backend, Bus, Subscription
-from api.platform import LOOPBACK, spare
-from eventbus import embedded
 from eventbus.connect import connect
 from functions_framework import server
 from functions_framework.app import App
@@ -41,6 +38,7 @@ from proxy.owner import Owner
 from proxy.wiring import Wiring
 from replicas.http import HttpClient
 from replicas.table import ReplicaTable
+from tests.brokers import start_nats
 
 HANDLER = """\
 import os
@@ -70,25 +68,11 @@ def event(number: int, key: int) -> bytes:
 @contextmanager
 def nats(directory: Path) -> Iterator[dict[str, str]]:
     """A nats-server; the options of a bus on it."""
-    settings = embedded.Settings(
-        store=directory / "nats",
-        nats=f"{LOOPBACK}:{spare()}",
-        mqtt=f"{LOOPBACK}:{spare()}",
-        user="bench",
-        password=os.urandom(8).hex(),
-        durability="os",
-    )
-    config = directory / "nats.conf"
-    embedded.write_config(config, settings)
-    broker = subprocess.Popen(
-        embedded.command(config, cache=directory / "checked"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    broker = start_nats(directory, "os")
     try:
-        asyncio.run(embedded.wait_ready(settings))
-        yield {"url": f"nats://{settings.nats}", "user": settings.user, "password": settings.password}
+        yield broker.options
     finally:
-        broker.terminate()
-        broker.wait()
+        broker.stop()
 
 
 @contextmanager
