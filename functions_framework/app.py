@@ -21,8 +21,9 @@ from functions_framework.asynchronous import invocation_outcome, request_of
 from functions_framework.background import from_legacy
 from functions_framework.codec import BadEvent
 from functions_framework.context.calls import Wiring
-from functions_framework.context_schema import FunctionContext, read
+from functions_framework.context_schema import read
 from functions_framework.dapr import DaprClient
+from functions_framework.declared import BATCH, subscriptions
 from functions_framework.delivery import Deliveries
 from functions_framework.event import CloudEvent
 from functions_framework.exceptions import EventConversionException
@@ -42,7 +43,6 @@ from functions_framework.zygote_wire import Descriptor
 INVOCATION_PATH = "/__evoke/invocation"
 FENCE_PATH = "/evoke/fence"
 """Where a new owner of a trigger says its epoch, and hears which keys still run for the one before."""
-BATCH = 100
 
 log = logging.getLogger("functions_framework")
 
@@ -255,16 +255,6 @@ def _app_id(environ: Mapping[str, str]) -> str:
 
 def _ready(app: App) -> Reply:
     return text_reply("draining", 503) if app.draining else text_reply("ok")
-
-
-def subscriptions(context: FunctionContext) -> list[dict[str, Any]]:
-    """Dapr's programmatic subscriptions, for a daprd beside the function."""
-    triggers = context.triggers.dapr if context.triggers is not None and context.triggers.dapr is not None else ()
-    inputs = (context.inputs or {}).values()
-    found = [(t.name, t.topic) for t in triggers if t.topic and not t.type.startswith("bindings")]
-    found += [(i.component_name, i.destination) for i in inputs if i.destination and not i.is_binding]
-    bulk = {"enabled": True, "maxMessagesCount": BATCH}
-    return [{"pubsubname": n, "topic": t, "route": "/", "bulkSubscribe": bulk} for n, t in dict.fromkeys(found)]
 
 
 _PLATFORM: dict[str, Callable[[App], Reply]] = {

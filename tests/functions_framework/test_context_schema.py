@@ -7,8 +7,8 @@ import json
 import msgspec
 import pytest
 
-from functions_framework.app import subscriptions
 from functions_framework.context_schema import FunctionContext, read
+from functions_framework.declared import subscriptions
 
 V1BETA1 = {
     "name": "on-reading",
