@@ -5,6 +5,7 @@ ReplicaError
 ├── BrokenReply      the request may have started, and no complete reply came
 │   └── ReplyTooLarge  the reply is longer than the caller takes
 ├── ReplyTimeout     no complete reply within the time limit; the request may still run
+├── AppFailed        a gRPC app answered with a status other than OK
 └── BadFrame         the other side of a control stream broke the framing
 """
 
@@ -31,6 +32,14 @@ class ReplyTooLarge(BrokenReply):
 
 class ReplyTimeout(ReplicaError):
     """No complete reply within the time limit."""
+
+
+class AppFailed(ReplicaError):
+    """A gRPC app answered with a status other than OK: *status* is its name, such as ``UNIMPLEMENTED``."""
+
+    def __init__(self, status: str, details: str) -> None:
+        super().__init__(f"gRPC {status}: {details}" if details else f"gRPC {status}")
+        self.status, self.details = status, details
 
 
 class BadFrame(ReplicaError):

@@ -1,0 +1,1 @@
+"""Clients of the app's side of Dapr's protocol, over HTTP and gRPC; they decide nothing."""
