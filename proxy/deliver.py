@@ -12,7 +12,7 @@ from eventbus.bus import EventBus
 from proxy.batching import HandlerTime
 from proxy.hold import Hold
 from proxy.lanes import Entry
-from proxy.outcomes import DOUBTFUL, ENDED, NOT_STARTED, REFUSED, Outcome
+from proxy.outcomes import BROKEN, DOUBTFUL, ENDED, NOT_STARTED, REFUSED, Outcome
 from proxy.receivers import receiver
 from proxy.settle import Settler
 from proxy.suspects import Suspects
@@ -213,7 +213,7 @@ class Outflow:
         """Whether the only event of a POST is to blame for its outcome: for the end of a replica it is where nothing
         else ran there. An address that breaks off an answer does that to one POST."""
         own = self._hold.subscription.sink is not None or lease.whole
-        return len(outcomes) == 1 and (own or outcomes[0] is not ENDED)
+        return len(outcomes) == 1 and (own or outcomes[0] not in {ENDED, BROKEN})
 
     async def finish(self, seconds: float) -> None:
         """Wait for POSTs in flight and replicas in doubt, at most *seconds*."""

@@ -38,6 +38,7 @@ DONE = Outcome("done")
 NOT_STARTED = Outcome("not-started")
 REFUSED = Outcome("not-started", "the replica does not listen")
 ENDED = Outcome("unknown", "the replica ended without a reply")
+BROKEN = Outcome("unclear", "its streams ended without an answer, again and again")
 DOUBTFUL = frozenset({"running", "unknown"})
 """Kinds that are judged only once the replica confirmed or is gone."""
 FENCED = Outcome("fenced", "a newer owner delivers this subscription")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from api.errors import EvokeError, InvalidInput
 from api.frames import TriggerReading, Want
@@ -24,6 +25,7 @@ from proxy.meter import Meter
 from proxy.reading import View, readings
 from proxy.receiver import with_sink
 from proxy.settle import Settler
+from proxy.stream_table import streams_of
 from proxy.wiring import Wiring
 
 log = logging.getLogger(__name__)
@@ -45,7 +47,11 @@ class Owner:
         self.subscription = subscription
         self._bus = bus
         """The connected bus; raises Unreachable."""
+        self._streams = streams_of(wiring, subscription)
         self._wiring = wiring if subscription.sink is None else with_sink(wiring, subscription, self.poke)
+        if self._streams is not None:
+            self._wiring = replace(wiring, table=self._streams)
+            self._streams.subscribe(lambda _revision: self.poke())
         self._worker = worker
         self._meter = Meter()
         self.hold: Hold | None = None
@@ -66,10 +72,14 @@ class Owner:
         self._stir.set()
         if self._task is not None:
             await self._task
+        if self._streams is not None:
+            self._streams.leave()
 
     def change(self, subscription: Subscription) -> None:
         """Take an edit that needs no reopening: see moved()."""
         self.subscription = subscription
+        if self._streams is not None:
+            self._streams.follow(subscription)
         if self.hold is not None:
             try:
                 self.hold.change(subscription, self._wiring.clock())
@@ -283,5 +293,5 @@ class Owner:
 
 def _place(subscription: Subscription) -> tuple[object, ...]:
     """Identify what an owner cannot change while it holds events."""
-    delivery, sunk = subscription.delivery, subscription.sink is not None
-    return subscription.bus, subscription.subject, subscription.group, delivery.ordering, subscription.in_flight, sunk
+    delivery, taken = subscription.delivery, (subscription.sink is not None, subscription.form == "stream")
+    return subscription.bus, subscription.subject, subscription.group, delivery.ordering, subscription.in_flight, taken

@@ -9,12 +9,15 @@ from proxy.receiver import Receiver
 from proxy.sink_join import JoinReceiver
 from proxy.sink_topic import TopicReceiver
 from proxy.sink_uri import UriReceiver
+from proxy.stream_receiver import StreamReceiver
 from proxy.wiring import Wiring
 
 
 def receiver(subscription: Subscription, epoch: int, wiring: Wiring, bus: EventBus) -> Receiver:
     """*bus* is the subscription's own."""
     match subscription.sink:
+        case None if subscription.form == "stream":
+            return StreamReceiver(wiring.streams, subscription)
         case None:
             return Poster(wiring.http, subscription, epoch)
         case UriSink() as sink:

@@ -42,7 +42,8 @@ class Takeover:
     def __init__(self, hold: Hold, wiring: Wiring, suspects: Suspects, again: Callable[[], None]) -> None:
         """*again* looks for something to start."""
         self._hold, self._wiring, self._suspects, self._again = hold, wiring, suspects, again
-        self.over = hold.intake.epoch <= 1 or hold.subscription.sink is not None
+        foreign = hold.subscription.sink is not None or hold.subscription.form == "stream"
+        self.over = hold.intake.epoch <= 1 or foreign
         """Whether deliveries may begin."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._unanswered = 0

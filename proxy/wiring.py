@@ -13,6 +13,7 @@ from api.meta import Key
 from api.model import Join
 from eventbus.bus import EventBus
 from eventbus.errors import Unreachable
+from proxy.dapr.streams import Streams
 from proxy.demand import Pulls
 from proxy.turns import Turns
 from replicas.http import HttpClient
@@ -45,6 +46,7 @@ class Wiring:
     """Frame up the control stream; dropped while there is none, for everything that matters is sent again."""
     turns: Turns = field(default_factory=Turns)
     pulls: Pulls = field(default_factory=Pulls)
+    streams: Streams = field(default_factory=Streams)
     stuck: Counter[str] = field(default_factory=Counter)
     """Replicas whose handler is past its deadline and may still run."""
     condemned: deque[str] = field(default_factory=lambda: deque(maxlen=256))

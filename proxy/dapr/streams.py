@@ -171,10 +171,11 @@ class Streams:
         self._watchers.setdefault(place, []).append(changed)
 
         def leave() -> None:
-            watchers = self._watchers[place]
-            watchers.remove(changed)
+            watchers = self._watchers.get(place, [])
+            if changed in watchers:
+                watchers.remove(changed)
             if not watchers:
-                del self._watchers[place]
+                self._watchers.pop(place, None)
 
         return leave
 
