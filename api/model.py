@@ -187,7 +187,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 class Bus(msgspec.Struct, frozen=True, kw_only=True):
     key: Key
-    kind: Literal["memory", "nats", "kafka", "mqtt"]
+    kind: Literal["memory", "nats", "kafka", "mqtt", "jetstream", "redis"]
+    """``nats``: streams of our own; ``jetstream``: those that somebody else made."""
     options: dict[str, Option] = {}
 
 

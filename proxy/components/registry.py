@@ -7,12 +7,27 @@ from collections.abc import Mapping
 
 from api.errors import Problem
 from api.model import Component
+from proxy.components import (
+    binding_cron,
+    pubsub_jetstream,
+    pubsub_kafka,
+    pubsub_memory,
+    pubsub_mqtt3,
+    pubsub_redis,
+)
 from proxy.components.declaration import Declared, check, noted
 
-_DECLARED: tuple[Declared, ...] = ()
+_MODULES = (
+    binding_cron,
+    pubsub_memory,
+    pubsub_jetstream,
+    pubsub_kafka,
+    pubsub_mqtt3,
+    pubsub_redis,
+)
 """In the order of their names."""
 
-TYPES: Mapping[str, Declared] = {one.type: one for one in _DECLARED}
+TYPES: Mapping[str, Declared] = {one.DECLARED.type: one.DECLARED for one in _MODULES}
 """Type as in ``spec.type`` -> what is known of it."""
 
 LATER: Mapping[str, str] = {}
