@@ -14,16 +14,24 @@ from proxy.components import (
     pubsub_memory,
     pubsub_mqtt3,
     pubsub_redis,
+    secret_env,
+    secret_file,
+    secret_kubernetes,
+    state_memory,
 )
 from proxy.components.declaration import Declared, check, noted
 
 _MODULES = (
     binding_cron,
-    pubsub_memory,
     pubsub_jetstream,
     pubsub_kafka,
+    pubsub_memory,
     pubsub_mqtt3,
     pubsub_redis,
+    secret_env,
+    secret_file,
+    secret_kubernetes,
+    state_memory,
 )
 """In the order of their names."""
 

@@ -1,0 +1,37 @@
+"""What a component finds around it in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from api.model import Option
+from api.platform import Platform
+from replicas.http import HttpClient
+
+Keeper = Callable[[str], Mapping[str, Mapping[str, str]]]
+"""Namespace -> every Secret resource of it with its values."""
+
+
+def as_written(namespace: str, option: Option) -> str:
+    """Resolve options where there is no store of secrets."""
+    if not isinstance(option, str):
+        raise LookupError(f"secret {option.name} of namespace {namespace} cannot be read here")
+    return option
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    resolve: Callable[[str, Option], str] = as_written
+    """(namespace, option) -> its text out of the platform's own secrets; raises NotFound."""
+    keeper: Keeper | None = None
+    """The platform's own secrets as a whole; None: they cannot be listed here."""
+    platform: Platform | None = None
+    """Where the embedded broker stands; None: there is none."""
+    http: HttpClient = field(default_factory=HttpClient)
+    """For addresses that users name; it judges them."""
+    loopback: bool = True
+    """Whether this machine itself is what users may name; False where loopback is the proxy's own pod."""
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    """Of this process; only the secret store of variables looks, and only at what it was told to."""
