@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from proxy.components.components import Components
 from proxy.components.protocols import ComponentError
 from proxy.dapr.caller import Caller
 from proxy.dapr.errors import DaprError
-from proxy.dapr.parts import Components
 
 
 class Bindings:

@@ -7,10 +7,11 @@ import contextlib
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 
+from api.meta import Key
+from proxy.components.components import Components
 from proxy.components.protocols import ComponentError, ComponentMissing, ConfigurationStore, ScopeDenied, Value
 from proxy.dapr.caller import Caller
 from proxy.dapr.errors import DaprError, busy
-from proxy.dapr.parts import Components
 
 PREFIX = "DAPR_CONFIGURATION_"
 WATCHES = 100
@@ -95,11 +96,12 @@ class Configurations:
         del self._watches[id]
         await watch.close()
 
-    async def close(self) -> None:
-        """End every watch."""
-        watches, self._watches = self._watches, {}
-        for watch in watches.values():
-            await watch.close()
+    async def close(self, function: Key | None = None) -> None:
+        """End every watch, or those of one function."""
+        for watch in list(self._watches.values()):
+            if function in {None, watch.caller.app.key}:
+                self._watches.pop(watch.id, None)
+                await watch.close()
 
     def _store(self, caller: Caller, store: str) -> ConfigurationStore:
         try:

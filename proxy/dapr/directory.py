@@ -55,6 +55,14 @@ class Directory:
                 return found
         return None
 
+    def is_component(self, key: Key) -> bool:
+        return key in self._components
+
+    def topic_prefix(self, bus: Key) -> str:
+        """What stands before every topic of a component's bus."""
+        component = self._components.get(bus)
+        return component.topic_prefix if component is not None else ""
+
     def components(self, app: App) -> list[Component]:
         """Every component that *app* may use."""
         return [one for one in self.snapshot(app.key.namespace).components if permits(one, app)]

@@ -2,46 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
+from api.errors import EvokeError
 from api.meta import Key
-from api.model import App, Snapshot
+from api.model import App, Option, Snapshot
 from api.platform import Platform
 from proxy.buses import Buses
+from proxy.components.components import Components
 from proxy.components.protocols import Value
+from proxy.components.surroundings import as_written
+from proxy.dapr.about import About, Metadata
 from proxy.dapr.bindings import Bindings
 from proxy.dapr.caller import Caller
+from proxy.dapr.calls import Calls
 from proxy.dapr.configurations import Configurations, Watch
+from proxy.dapr.crowd import Crowd
 from proxy.dapr.directory import Directory
 from proxy.dapr.errors import unauthenticated
-from proxy.dapr.parts import Components
+from proxy.dapr.invocation import Answered, Content, Headers, Invocation, Invoker
 from proxy.dapr.publishing import Entry, Publisher
 from proxy.dapr.secrets import Secrets
 from proxy.dapr.states import Found, States
+from proxy.wiring import Wiring
+from replicas.apps.connect import Apps
 
-__all__ = ["Entry", "Found", "Runtime", "Watch"]
+log = logging.getLogger(__name__)
+
+__all__ = ["Answered", "Entry", "Found", "Metadata", "Runtime", "Watch"]
 
 
 class Runtime:
-    def __init__(self, buses: Buses, components: Components, platform: Platform | None) -> None:
-        """*platform* has the key of the tokens; None: no token is asked for."""
-        self._platform = platform
+    def __init__(
+        self,
+        buses: Buses,
+        components: Components,
+        platform: Platform | None,
+        wiring: Wiring,
+        *,
+        resolve: Callable[[str, Option], str] = as_written,
+        on_shutdown: Callable[[Key], None] | None = None,
+    ) -> None:
+        """*platform* has the key of the tokens; None: no token is asked for. *on_shutdown* is told the function that
+        asked for the end of its runtime."""
+        self._platform, self._resolve, self._on_shutdown = platform, resolve, on_shutdown
         self.directory = Directory()
+        self.calls = Calls(self.directory, wiring.table, wiring.send, wiring.changed)
+        """What the autoscaler sees of service invocation."""
+        self._apps = Apps(wiring.http)
         self._publisher = Publisher(self.directory, buses)
         self._bindings = Bindings(components)
         self.state = States(components)
         """get, get_bulk, save, delete, delete_bulk, transact."""
         self._secrets = Secrets(components)
         self._configurations = Configurations(components)
+        self._invoker = Invoker(self.directory, self.calls, self._apps, self.app_token)
+        self._about = About(self.directory)
+        self._crowd = Crowd()
 
     def declare(self, snapshots: Iterable[Snapshot]) -> None:
         """These are the apps and components of all namespaces."""
         self.directory.declare(snapshots)
         self._publisher.forget()
+        self.calls.keep()
 
     async def close(self) -> None:
         """End what is open."""
         await self._configurations.close()
+        await self._apps.aclose()
+
+    def admit(self, app: App) -> AbstractContextManager[None]:
+        """Hold this around every call but a stream's: it raises DaprError when the app or its namespace has too many
+        under way."""
+        return self._crowd.admit(app.key)
+
+    def app_token(self, app: App) -> str:
+        """What *app* expects of whoever calls it (APP_API_TOKEN); empty: nothing, or it cannot be read."""
+        try:
+            return self._resolve(app.key.namespace, app.token)
+        except (EvokeError, LookupError) as error:
+            log.warning("token of app id %s: %s", app.id, error)
+            return ""
 
     def caller(self, token: str, own: Key | None = None) -> App:
         """The app that calls: by its *token*, or by the listener of its *own* that it came in by, where a token may be
@@ -102,3 +145,38 @@ class Runtime:
     async def unsubscribe_configuration(self, caller: Caller, store: str, id: str) -> None:  # noqa: A002 - Dapr's word
         """End a watch of the caller's own; its iteration ends."""
         await self._configurations.end(caller, store, id)
+
+    async def invoke(
+        self,
+        caller: Caller,
+        app_id: str,
+        method: str,
+        verb: str,
+        headers: Headers = (),
+        query: str = "",
+        body: Content = b"",
+    ) -> Answered:
+        """Call a method of an app, waking it as needed. *method* is a path, percent-encoded, with or without its first
+        slash; header names are lower case. Read or close the answer."""
+        app = self._invoker.target(caller, app_id)
+        method = method.removeprefix("/")
+        call = Invocation(method=method, verb=verb, headers=headers, query=query, body=body)
+        return await self._invoker.invoke(caller, app, call)
+
+    def target(self, caller: Caller, app_id: str) -> App:
+        """The app that *caller* may call by that id; ``calls.reach()`` gets a replica of it."""
+        return self._invoker.target(caller, app_id)
+
+    def metadata(self, caller: Caller) -> Metadata:
+        """What this runtime is to the app."""
+        return self._about.metadata(caller)
+
+    def set_metadata(self, caller: Caller, key: str, value: str) -> None:
+        """Set one of the app's own attributes."""
+        self._about.set(caller, key, value)
+
+    async def shutdown(self, caller: Caller) -> None:
+        """The app wants nothing more of its runtime: end its watches. The runtime itself is everybody's and goes on."""
+        await self._configurations.close(caller.app.key)
+        if self._on_shutdown is not None:
+            self._on_shutdown(caller.app.key)

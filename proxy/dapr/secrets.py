@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from api.model import App, SecretScope
+from proxy.components.components import Components
 from proxy.components.protocols import ComponentError, ComponentMissing, ScopeDenied, SecretMissing, SecretStore
 from proxy.dapr.caller import Caller
 from proxy.dapr.errors import DaprError
-from proxy.dapr.parts import Components
 
 
 class Secrets:

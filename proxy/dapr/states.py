@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import msgspec
 
+from proxy.components.components import Components
 from proxy.components.protocols import (
     Change,
     ComponentError,
@@ -26,7 +27,6 @@ from proxy.components.protocols import (
 )
 from proxy.dapr.caller import Caller
 from proxy.dapr.errors import DaprError
-from proxy.dapr.parts import Components
 
 PREFIX = "DAPR_STATE_"
 
