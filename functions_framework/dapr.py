@@ -18,6 +18,7 @@ from functions_framework.exceptions import FunctionsFrameworkException
 MAX_REPLY = 1 << 20
 TIMEOUT = 30.0
 """Seconds for one call without a deadline."""
+OLDER_BULK = "/v1.0-alpha1/publish/bulk"
 
 
 class PublishFailed(FunctionsFrameworkException):
@@ -88,6 +89,7 @@ class DaprClient:
         self._tls = parts.scheme == "https"
         self._token = token
         self._idle: list[_Connection] = []
+        self._bulk = "/v1.0/publish/bulk"
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> DaprClient:
@@ -118,8 +120,13 @@ class DaprClient:
             {"entryId": str(index), "event": _embedded(m), "contentType": m.content_type, "metadata": m.metadata or {}}
             for index, m in enumerate(messages)
         ]
-        target = f"/v1.0/publish/bulk/{quote(component, safe='')}/{quote(topic, safe='/')}"
-        status, body = await self._call(target, "application/json", msgspec.json.encode(entries))
+        target = f"/{quote(component, safe='')}/{quote(topic, safe='/')}"
+        status, body = await self._call(self._bulk + target, "application/json", msgspec.json.encode(entries))
+        if status == 404 and self._bulk != OLDER_BULK:
+            # a daprd before 1.17 takes "bulk" for the name of a component
+            again, answer = await self._call(OLDER_BULK + target, "application/json", msgspec.json.encode(entries))
+            if again != 404:
+                self._bulk, status, body = OLDER_BULK, again, answer
         if status < 300:
             return {}
         try:
