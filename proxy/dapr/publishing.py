@@ -14,7 +14,7 @@ from api.component_scopes import names, permits
 from api.errors import EvokeError
 from api.meta import Key
 from api.model import App
-from api.topic_scopes import denied
+from api.topic_scopes import Direction, denied
 from eventbus.bus import EventBus
 from eventbus.cloudevents import Malformed, dedupe_id, heading
 from eventbus.errors import BusError, BusFull, TooLarge
@@ -96,10 +96,14 @@ class Publisher:
         if found is None:
             if len(self._places) >= REMEMBERED:
                 self._places.clear()
-            found = self._places[asked] = self._find(caller.app, pubsub, topic)
+            found = self._places[asked] = self._find(caller.app, pubsub, topic, "publishing")
         return found
 
-    def _find(self, app: App, pubsub: str, topic: str) -> Place:
+    def subscribable(self, app: App, pubsub: str, topic: str) -> Place:
+        """Bus and subject that a subscription of *app* means; raises DaprError as place() does."""
+        return self._find(app, pubsub, topic, "subscription")
+
+    def _find(self, app: App, pubsub: str, topic: str, direction: Direction) -> Place:
         if not pubsub:
             message, reason = "pubsub name is empty", "DAPR_PUBSUB_NAME_EMPTY"
             raise DaprError(404, "INVALID_ARGUMENT", "ERR_PUBSUB_EMPTY", message, reason)
@@ -116,7 +120,7 @@ class Publisher:
             raise forbidden(app, pubsub, topic)
         if component is None:
             return Place(pubsub, topic, key, topic)
-        if why := denied(component.metadata, topic, names(app), "publishing"):
+        if why := denied(component.metadata, topic, names(app), direction):
             raise forbidden(app, pubsub, topic, f": {why}")
         return Place(pubsub, topic, key, component.topic_prefix + topic, component=True)
 

@@ -23,7 +23,7 @@ from proxy.dapr.crowd import Crowd
 from proxy.dapr.directory import Directory
 from proxy.dapr.errors import unauthenticated
 from proxy.dapr.invocation import Answered, Content, Headers, Invocation, Invoker
-from proxy.dapr.publishing import Entry, Publisher
+from proxy.dapr.publishing import Entry, Place, Publisher
 from proxy.dapr.secrets import Secrets
 from proxy.dapr.states import Found, States
 from proxy.wiring import Wiring
@@ -109,6 +109,10 @@ class Runtime:
     ) -> None:
         """Return once the event is stored."""
         await self._publisher.publish(caller, pubsub, topic, data, content_type, metadata)
+
+    def subscribable(self, caller: Caller, pubsub: str, topic: str) -> Place:
+        """What a subscription of the app's own means, where it may have one."""
+        return self._publisher.subscribable(caller.app, pubsub, topic)
 
     async def publish_bulk(
         self, caller: Caller, pubsub: str, topic: str, entries: Sequence[Entry], metadata: Mapping[str, str]
