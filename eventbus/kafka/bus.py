@@ -12,9 +12,10 @@ from api.meta import Key
 from api.model import Bus, Option, Subscription
 from eventbus import cloudevents
 from eventbus.bus import DeadLetter, Deliver, Incoming, Lost
-from eventbus.errors import BusError, LagUnknown, TooLarge, Unreachable
+from eventbus.errors import BusError, LagUnknown, Refused, Unreachable
 from eventbus.kafka import names, wire
 from eventbus.kafka.cluster import Cluster
+from eventbus.kafka.dialect import Dialect, Writing
 from eventbus.kafka.group import Committed, Expired, Group
 from eventbus.kafka.intake import KafkaIntake
 from eventbus.kafka.letters import Letters
@@ -23,7 +24,7 @@ from eventbus.kafka.records import to_record
 from eventbus.kafka.settings import Settings
 from eventbus.kafka.tail import tail
 from eventbus.kafka.takeover import Sources, take
-from eventbus.kafka.topics import MAX_EVENT, REPLAYS, Topics
+from eventbus.kafka.topics import REPLAYS, Topics
 from eventbus.kafka.wire import EARLIEST, LATEST, Place
 from eventbus.raw import NOTHING
 
@@ -44,6 +45,8 @@ class KafkaBus:
         self._deadline = deadline
         self._retain = int(options["retain"]) if options.get("retain") else None
         self._cluster = Cluster(Settings.read(options))
+        self._start = options.get("start", "")
+        self._dialect = Dialect(bus.key.name.rpartition("/")[2], options)
         self._topics = Topics(self._cluster, int(options.get("partitions") or PARTITIONS))
         self._publisher = Publisher(self._cluster, deadline)
         self._letters = Letters(self._cluster, self._topics, self._publisher)
@@ -71,22 +74,27 @@ class KafkaBus:
         key: str = "",
         dedupe: str = "",
         output: bool = False,  # noqa: ARG002  # Kafka's limits are its own, the same for everybody
-        metadata: Mapping[str, str] = NOTHING,  # noqa: ARG002  # read where the bus is a component's
+        metadata: Mapping[str, str] = NOTHING,
     ) -> None:
         read = cloudevents.heading(payload)
-        payload = cloudevents.with_key(payload, read, key)
-        if len(payload) > MAX_EVENT:
-            raise TooLarge(f"the event has {len(payload)} bytes, the bus takes {MAX_EVENT}")
+        writing = self._dialect.writing(payload, read, key, dedupe, metadata)
         deadline = time.monotonic() + self._deadline
         partitions = self._topics.ready(subject) or await self._partitions(names.topic(subject))
-        record = to_record(payload, key=key or read.partitionkey, dedupe=dedupe)
         self._turn += 1
         try:
-            place = subject, wire.partition(record.key, partitions, self._turn)
-            await self._publisher.publish(place, record, deadline)
+            place = subject, self._place(writing, partitions)
+            await self._publisher.publish(place, writing.record, deadline)
         except Unreachable:
             self._topics.forget(subject)  # it may have been deleted
             raise
+
+    def _place(self, writing: Writing, partitions: list[int]) -> int:
+        """The partition that the publisher named, or the one of its key; raises Refused."""
+        if writing.partition is None:
+            return wire.partition(writing.record.key, partitions, self._turn)
+        if writing.partition not in partitions:
+            raise Refused(f"there is no partition {writing.partition}, only {len(partitions)}")
+        return writing.partition
 
     async def _partitions(self, topic: str) -> list[int]:
         try:
@@ -96,12 +104,12 @@ class KafkaBus:
             raise Unreachable(f"topic {topic} could not be looked up in time") from None
 
     async def open(self, subscription: Subscription, *, worker: str, deliver: Deliver, lost: Lost) -> KafkaIntake:  # noqa: ARG002  # the coordinator knows its members by their connection
-        sources = Sources(subscription)
+        sources = Sources(subscription, self._start)
         await self._topics.ensure(sources.topic)
         group = Group(self._cluster, names.group(subscription))
         now = time.time()
         claim = await take(self._cluster, group, sources, now)
-        intake = KafkaIntake(self._cluster, group, sources, claim, self._letters, self.key.name, deliver, lost)
+        intake = KafkaIntake(self._cluster, group, sources, claim, self._letters, self._dialect, deliver, lost)
         await intake.start(now)
         self._intakes = {known for known in self._intakes if known.alive} | {intake}
         return intake
@@ -136,7 +144,7 @@ class KafkaBus:
         await group.delete()
 
     def tail(self, subject: str, *, since: datetime | None = None) -> AsyncIterator[Incoming]:
-        return tail(self._cluster, self._topics, subject, since, self.key.name)
+        return tail(self._cluster, self._topics, subject, since, self._dialect)
 
     def dead_letters(self, subscription: Key) -> AsyncIterator[DeadLetter]:
         return self._letters.each(subscription)

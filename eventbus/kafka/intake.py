@@ -18,12 +18,13 @@ from eventbus.cloudevents import Malformed
 from eventbus.errors import BusError, DeadLetterRefused, Fenced
 from eventbus.kafka.batches import Found
 from eventbus.kafka.cluster import Cluster
+from eventbus.kafka.dialect import Dialect
 from eventbus.kafka.group import Committed, Expired, Group
 from eventbus.kafka.letters import Letters
 from eventbus.kafka.marks import Marks
 from eventbus.kafka.reading import before, read_one
 from eventbus.kafka.recent import WINDOW, Recent
-from eventbus.kafka.records import dedupe_of, to_event
+from eventbus.kafka.records import dedupe_of
 from eventbus.kafka.shares import Shares
 from eventbus.kafka.stream import Stream
 from eventbus.kafka.takeover import Claim, Sources
@@ -37,6 +38,8 @@ LOOK_BACK = 5000
 """Records of a partition below its floor in which a new owner looks for ids."""
 LOOK_FOR = 2.0
 """Seconds for which it does so; a takeover must not wait for large events."""
+BYTES_ALONE = frozenset({"raw"})
+"""Forms of a subscription that want what stands on the broker, whatever it is."""
 WRITE_EVERY = 1.0
 """Seconds between two commits that nobody waits for."""
 
@@ -51,13 +54,13 @@ class KafkaIntake:
         sources: Sources,
         claim: Claim,
         letters: Letters,
-        owner: str,
+        dialect: Dialect,
         deliver: Deliver,
         lost: Lost,
     ) -> None:
         self._cluster, self._group, self._sources, self._letters = cluster, group, sources, letters
-        self._owner = owner
-        """Name in the mapping of foreign records."""
+        self._dialect = dialect
+        self._bytes_alone = sources.subscription.form in BYTES_ALONE
         self._deliver, self._lost = deliver, lost
         self.epoch = claim.epoch
         self._shares = Shares(claim.epoch)
@@ -107,17 +110,10 @@ class KafkaIntake:
         return self._stream.wanted
 
     def _admit(self, share: int, found: Found) -> Incoming | None:
-        record, flaw = found
-        dedupe = dedupe_of(record)
-        if dedupe and self._recent.seen(dedupe, (share, record.offset + 1), time.monotonic()):
+        dedupe = dedupe_of(found.record)
+        if dedupe and self._recent.seen(dedupe, (share, found.record.offset + 1), time.monotonic()):
             return None
-        try:
-            event = to_event(record, self._owner) if not flaw else None
-        except Malformed as error:
-            event, flaw = None, error.message
-        if event is None:
-            return Incoming(share, record.offset + 1, "", record.value or b"", record.timestamp, flaw)
-        return Incoming(share, record.offset + 1, event.key, event.payload, record.timestamp)
+        return self._dialect.incoming(share, found, bytes_alone=self._bytes_alone)
 
     def _arrived(self, events: Sequence[Incoming]) -> None:
         if self._alive:
@@ -126,7 +122,7 @@ class KafkaIntake:
     async def read(self, share: int, seq: int) -> bytes:
         found = await read_one(self._cluster, self._shares.each[share].place, seq - 1, self)
         try:
-            return to_event(found.record, self._owner).payload
+            return self._dialect.event(found.record, bytes_alone=self._bytes_alone).payload
         except Malformed:
             return found.record.value or b""
 

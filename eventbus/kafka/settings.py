@@ -23,6 +23,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ca: str = ""
     cert: str = ""
     key: str = ""
+    verify: bool = True
+    client: str = "evoke"
+    """What the brokers log of us."""
 
     @classmethod
     def read(cls, options: Mapping[str, str]) -> Settings:
@@ -39,6 +42,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ca=options.get("caCert", ""),
             cert=options.get("clientCert", ""),
             key=options.get("clientKey", ""),
+            verify=options.get("skipVerify") != "true",
+            client=options.get("clientID") or "evoke",
         )
 
     def diagnosed(self) -> dict[str, str]:
@@ -56,10 +61,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if self.mechanism and not (self.user and self.password):
             raise AuthFailed("SASL needs a user name and a password", hint="give saslUsername and saslPasswordFrom")
         return {
-            "client_id": "evoke",
+            "client_id": self.client,
             "request_timeout_ms": int(timeout * 1000),
             "security_protocol": ("SASL_" if self.mechanism else "") + ("SSL" if self.tls else "PLAINTEXT"),
-            "ssl_context": client_context(ca=self.ca, cert=self.cert, key=self.key) if self.tls else None,
+            "ssl_context": client_context(ca=self.ca, cert=self.cert, key=self.key, verify=self.verify)
+            if self.tls
+            else None,
             "sasl_mechanism": self.mechanism or "PLAIN",
             "sasl_plain_username": self.user or None,
             "sasl_plain_password": self.password or None,

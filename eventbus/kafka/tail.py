@@ -7,12 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 from eventbus.bus import Incoming
-from eventbus.cloudevents import Malformed
 from eventbus.errors import BusError
 from eventbus.kafka import names
 from eventbus.kafka.batches import Found
 from eventbus.kafka.cluster import Cluster
-from eventbus.kafka.records import to_event
+from eventbus.kafka.dialect import Dialect
 from eventbus.kafka.stream import Stream
 from eventbus.kafka.topics import Topics
 from eventbus.kafka.wire import EARLIEST, LATEST
@@ -23,17 +22,14 @@ LOOK_FOR_TOPICS = 1.0
 
 
 async def tail(
-    cluster: Cluster, topics: Topics, subject: str, since: datetime | None, owner: str
+    cluster: Cluster, topics: Topics, subject: str, since: datetime | None, dialect: Dialect
 ) -> AsyncIterator[Incoming]:
     """In order within a partition; topics that appear later are read from their first record."""
     queue: asyncio.Queue[Incoming | str] = asyncio.Queue()
 
     def admit(share: int, found: Found) -> Incoming | None:
-        try:
-            event = to_event(found.record, owner)
-        except Malformed:
-            return None
-        return Incoming(share, found.record.offset + 1, event.key, event.payload, found.record.timestamp)
+        event = dialect.incoming(share, found)
+        return None if event.flaw else event
 
     def deliver(events: Sequence[Incoming]) -> None:
         for event in events:

@@ -18,8 +18,10 @@ from eventbus.kafka.wire import EARLIEST, LATEST, Place
 class Sources:
     """The partitions of one subscription by share: its topic's own numbers, and its replays behind them."""
 
-    def __init__(self, subscription: Subscription) -> None:
+    def __init__(self, subscription: Subscription, start: str = "") -> None:
+        """*start*: where the bus lets those begin that have read nothing; ``all``, or as the subscription says."""
         self.subscription = subscription
+        self.from_oldest = "all" in {start, subscription.start}
         self.topic = names.topic(subscription.subject)
         self.replays = names.replays(subscription.key, subscription.group, subscription.subject)
         self.shares: dict[int, Place] = {}
@@ -59,7 +61,7 @@ async def take(cluster: Cluster, group: Group, sources: Sources, now: float) -> 
     fresh = not any(one.marks.epoch for one in known.values())
     taken = {}
     for place in places:  # replays that are older than the subscription were for another of its name
-        newest = fresh and (place[0] == sources.replays or sources.subscription.start != "all")
+        newest = fresh and (place[0] == sources.replays or not sources.from_oldest)
         start = last[place] if newest else first[place]
         taken[place] = _claimed(known.get(place), start, first[place], last[place], epoch)
     try:
