@@ -1,0 +1,176 @@
+"""KEDA and the autoscaler over one target: two clocks and the push between them, as one pure state machine.
+
+KEDA's loop polls every ``pollingInterval`` and moves the target between zero and one; the autoscaler syncs every 15 s and
+moves it between one and the maximum. Who drives it reads the triggers, passes what it read with the time, and carries
+the answered count out. Times are seconds of one clock, quantities integers in thousandths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from triggers.keda import activity, fallback
+from triggers.keda.activity import Seen, Target
+from triggers.keda.fallback import Fallback
+from triggers.keda.pace import Behavior, Pace, Stamp, step
+from triggers.keda.proposals import Counts, Metric, MetricType, Tolerance, asked
+
+SYNC_EVERY = 15.0
+"""Seconds: --horizontal-pod-autoscaler-sync-period."""
+
+Actor = Literal["poll", "sync", "push"]
+
+
+class Trigger(msgspec.Struct, frozen=True, kw_only=True):
+    """One trigger as declared."""
+
+    name: str
+    kind: MetricType = "AverageValue"
+    target: int
+    cached: bool = False
+    """useCachedMetrics: a sync takes what the last poll has read."""
+
+
+class Read(msgspec.Struct, frozen=True, kw_only=True):
+    """What one trigger said."""
+
+    value: int = 0
+    active: bool = False
+    error: str = ""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    triggers: tuple[Trigger, ...]
+    target: Target = Target()
+    max: int = 100
+    fallback: Fallback | None = None
+    behavior: Behavior | None = None
+    tolerance: Tolerance = Tolerance()
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """What lies between two calls."""
+
+    created: float
+    last_active: float | None = None
+    pace: Pace = Pace()
+    failures: dict[str, int] = {}
+    """Trigger -> failed reads in a row, of both clocks."""
+    cache: dict[str, Read] = {}
+    """Trigger -> what the last poll has read."""
+    synced: bool = False
+
+
+class Move(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of one call: the replicas that there shall be, and why."""
+
+    actor: Actor
+    replicas: int
+    why: str
+    errors: tuple[str, ...] = ()
+    state: State
+
+
+def poll(settings: Settings, state: State, reads: Mapping[str, Read], current: int, *, now: float) -> Move:
+    """KEDA's loop; its first call comes at once."""
+    failures = {**state.failures, **_counted(state, reads)}
+    standing = [
+        name for name, read in reads.items() if read.error and fallback.holds(settings.fallback, failures[name])
+    ]
+    seen = Seen(
+        active=any(read.active and not read.error for read in reads.values()) or bool(standing),
+        error=any(read.error for name, read in reads.items() if name not in standing),
+    )
+    verdict = activity.decide(
+        settings.target, seen, current, last_active=state.last_active, created=state.created, now=now
+    )
+    return Move(
+        actor="poll",
+        replicas=verdict.replicas,
+        why=verdict.why,
+        errors=_errors(reads),
+        state=msgspec.structs.replace(state, failures=failures, cache=dict(reads), last_active=verdict.last_active),
+    )
+
+
+def push(settings: Settings, state: State, current: int, *, active: bool, now: float) -> Move:
+    """An external-push scaler spoke: that it is active counts at once, that it is not is left to the next poll."""
+    if not active:
+        return Move(actor="push", replicas=current, why="nothing to do", state=state)
+    verdict = activity.decide(
+        settings.target,
+        Seen(active=True),
+        current,
+        last_active=state.last_active,
+        created=state.created,
+        now=now,
+    )
+    after = msgspec.structs.replace(state, last_active=verdict.last_active)
+    return Move(actor="push", replicas=verdict.replicas, why=verdict.why, state=after)
+
+
+def live(settings: Settings) -> tuple[str, ...]:
+    """Triggers that a sync reads itself."""
+    return tuple(trigger.name for trigger in settings.triggers if not trigger.cached)
+
+
+def sync(settings: Settings, state: State, reads: Mapping[str, Read], counts: Counts, *, now: float) -> Move:
+    """The autoscaler; *reads* has those of live(). It sleeps while there are no replicas."""
+    current, least = counts.spec, max(settings.target.min, 1)
+    state = _begun(state, current, now)
+    if current == 0:
+        return Move(actor="sync", replicas=0, why="it sleeps at zero", state=state)
+    if not least <= current <= settings.max:
+        bounded = min(max(current, least), settings.max)
+        return Move(actor="sync", replicas=bounded, why="out of bounds", state=state)
+    state = msgspec.structs.replace(state, failures={**state.failures, **_counted(state, reads)})
+    known = {trigger.name: state.cache.get(trigger.name, Read()) for trigger in settings.triggers if trigger.cached}
+    metrics = _metrics(settings, state, {**known, **reads}, counts)
+    wanted = asked(metrics, counts, settings.tolerance)
+    if wanted.replicas is None:
+        return Move(
+            actor="sync", replicas=current, why="held: a metric cannot be read", errors=wanted.errors, state=state
+        )
+    answer = step(
+        state.pace, current, wanted.replicas, least=least, most=settings.max, behavior=settings.behavior, now=now
+    )
+    why = f"{wanted.metric} asks for {wanted.replicas}" + ("" if answer.limiter == "none" else f", {answer.limiter}")
+    after = msgspec.structs.replace(state, pace=answer.pace)
+    return Move(actor="sync", replicas=answer.replicas, why=why, errors=wanted.errors, state=after)
+
+
+def _begun(state: State, current: int, now: float) -> State:
+    """The very first sync remembers what there is as a recommendation."""
+    if state.synced:
+        return state
+    first = (*state.pace.recommendations, Stamp(current, now))
+    return msgspec.structs.replace(state, synced=True, pace=msgspec.structs.replace(state.pace, recommendations=first))
+
+
+def _counted(state: State, reads: Mapping[str, Read]) -> dict[str, int]:
+    return {name: fallback.failed(state.failures.get(name, 0), error=bool(read.error)) for name, read in reads.items()}
+
+
+def _metrics(settings: Settings, state: State, reads: Mapping[str, Read], counts: Counts) -> Sequence[Metric]:
+    return [_metric(settings, state, trigger, reads.get(trigger.name, Read(error="not read")), counts)
+            for trigger in settings.triggers]  # fmt: skip
+
+
+def _metric(settings: Settings, state: State, trigger: Trigger, read: Read, counts: Counts) -> Metric:
+    metric = Metric(name=trigger.name, kind=trigger.kind, target=trigger.target, value=max(read.value, 0))
+    if not read.error:
+        return metric
+    failures = state.failures.get(trigger.name, 0)
+    if settings.fallback is None or not fallback.holds(settings.fallback, failures):
+        return msgspec.structs.replace(metric, value=None, error=read.error)
+    stand_in = fallback.value(
+        settings.fallback, kind=trigger.kind, target=trigger.target, current=counts.spec, ready=counts.ready
+    )
+    return msgspec.structs.replace(metric, value=stand_in)
+
+
+def _errors(reads: Mapping[str, Read]) -> tuple[str, ...]:
+    return tuple(f"{name}: {read.error}" for name, read in reads.items() if read.error)
