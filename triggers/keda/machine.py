@@ -1,8 +1,8 @@
 """KEDA and the autoscaler over one target: two clocks and the push between them, as one pure state machine.
 
-KEDA's loop polls every ``pollingInterval`` and moves the target between zero and one; the autoscaler syncs every 15 s and
-moves it between one and the maximum. Who drives it reads the triggers, passes what it read with the time, and carries
-the answered count out. Times are seconds of one clock, quantities integers in thousandths.
+KEDA's loop polls every ``pollingInterval`` and moves the target between zero and one; the autoscaler syncs every 15 s
+and moves it between one and the maximum. Who drives it reads the triggers, passes what it read with the time, and
+carries the answered count out. Times are seconds of one clock, quantities integers in thousandths.
 """
 
 from __future__ import annotations
@@ -77,12 +77,11 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
 def poll(settings: Settings, state: State, reads: Mapping[str, Read], current: int, *, now: float) -> Move:
     """KEDA's loop; its first call comes at once."""
     failures = {**state.failures, **_counted(state, reads)}
-    standing = [
-        name for name, read in reads.items() if read.error and fallback.holds(settings.fallback, failures[name])
-    ]
+    failed = [name for name, read in reads.items() if read.error]
+    standing = [name for name in failed if fallback.holds(settings.fallback, failures[name])]
     seen = Seen(
         active=any(read.active and not read.error for read in reads.values()) or bool(standing),
-        error=any(read.error for name, read in reads.items() if name not in standing),
+        error=len(failed) > len(standing),
     )
     verdict = activity.decide(
         settings.target, seen, current, last_active=state.last_active, created=state.created, now=now
