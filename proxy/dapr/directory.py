@@ -32,6 +32,9 @@ class Directory:
         """What *function* is to the API; one that is about to go, or just came, is an app of no component."""
         return self._apps.get(function) or App(key=function, id=function.name)
 
+    def apps(self) -> Iterable[App]:
+        return self._apps.values()
+
     def named(self, namespace: str, name: str) -> App | None:
         """The app of *namespace* that *name* means in an invocation: an id, or the function's name."""
         where = (namespace, name)

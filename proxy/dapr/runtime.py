@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from api.errors import EvokeError
 from api.meta import Key
@@ -28,6 +29,9 @@ from proxy.dapr.secrets import Secrets
 from proxy.dapr.states import Found, States
 from proxy.wiring import Wiring
 from replicas.apps.connect import Apps
+
+if TYPE_CHECKING:
+    from replicas.apps.grpc import GrpcApp
 
 log = logging.getLogger(__name__)
 
@@ -170,6 +174,10 @@ class Runtime:
     def target(self, caller: Caller, app_id: str) -> App:
         """The app that *caller* may call by that id; ``calls.reach()`` gets a replica of it."""
         return self._invoker.target(caller, app_id)
+
+    def grpc_app(self, app: App, address: str) -> GrpcApp:
+        """A client of the gRPC app that listens at *address*."""
+        return self._apps.grpc(address, self.app_token(app))
 
     def metadata(self, caller: Caller) -> Metadata:
         """What this runtime is to the app."""

@@ -154,11 +154,14 @@ class Streams:
         self._told(stream.place)  # first: nothing that is given back goes to it again
         stream.ended(reason)
 
-    def end(self, reason: str) -> None:
-        """End every stream."""
-        for streams in list(self._open.values()):
-            for stream in list(streams.values()):
+    def end(self, reason: str, function: Key | None = None) -> None:
+        """End every stream, or those of one function."""
+        for stream in self.every():
+            if function in {None, stream.place.function}:
                 self.close(stream, reason)
+
+    def every(self) -> list[Stream]:
+        return [stream for streams in self._open.values() for stream in streams.values()]
 
     def at(self, place: Place) -> list[Stream]:
         return list(self._open.get(place, {}).values())

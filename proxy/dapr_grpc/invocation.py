@@ -1,0 +1,115 @@
+"""Service invocation: InvokeService, and any other method of any service, told on to the app that metadata names."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+import grpc
+import grpc.aio
+from dapr.proto.common.v1 import common_pb2 as common
+from dapr.proto.runtime.v1 import invoke_pb2 as messages
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+from api.model import App
+from proxy.dapr.caller import Caller, identity
+from proxy.dapr.calls import unreachable
+from proxy.dapr.errors import unimplemented
+from proxy.dapr.invocation import TRIES
+from proxy.dapr_grpc import metadata as of_call
+from proxy.dapr_grpc import status
+from proxy.dapr_grpc.calls import Call
+from proxy.dapr_grpc.metadata import TOKEN, Metadata
+from replicas.apps.grpc_messages import metadata_of
+from replicas.errors import ConnectFailed
+
+APP_ID, CALLEE = "dapr-app-id", "dapr-callee-app-id"
+CALLER, CALLER_NAMESPACE = "dapr-caller-app-id", "dapr-caller-namespace"
+HTTP_STATUS = "dapr-http-status"
+OWN = (TOKEN, APP_ID, CALLEE, CALLER, CALLER_NAMESPACE)
+"""Metadata that is not told on: only the platform says it."""
+LARGEST = 64 << 20
+"""Bytes of an answer over HTTP; more is told on by the HTTP API alone, which streams it."""
+
+
+async def invoke_service(call: Call, request: messages.InvokeServiceRequest) -> common.InvokeResponse:
+    """An app of either protocol; an HTTP status that is no success becomes the status of the call."""
+    message = request.message
+    verb = common.HTTPExtension.Verb.Name(message.http_extension.verb)
+    headers = [
+        (name.encode(), value.encode("latin-1", "replace"))
+        for name, value in of_call.without(of_call.of(call.context), OWN)
+        if isinstance(value, str)
+    ]
+    if message.content_type:
+        headers.append((b"content-type", message.content_type.encode()))
+    answer = await call.runtime.invoke(
+        call.caller,
+        request.id,
+        quote(message.method, safe="/%:@!$&'()*+,;=~-._"),
+        "POST" if verb == "NONE" else verb,
+        headers,
+        quote(message.http_extension.querystring, safe="%/?:@!$&'()*+,;=~-._"),
+        message.data.value,
+    )
+    body = await answer.read(LARGEST)
+    told = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers}
+    content_type = told.pop("content-type", "")
+    if answer.failure is not None:
+        await status.end(call.context, answer.failure.status, answer.failure.message, [])
+    sent = metadata_of({name: value for name, value in told.items() if name != "content-length"})
+    await call.context.send_initial_metadata((*sent, (HTTP_STATUS, str(answer.status))))
+    if not 200 <= answer.status < 300:
+        await status.abort_http(call.context, answer.status, body)
+    return common.InvokeResponse(data=AnyMessage(value=body), content_type=content_type)
+
+
+def callee(told: Metadata) -> str:
+    """App id that a call of a foreign service is for; empty: it says none."""
+    return of_call.text(told, CALLEE) or of_call.text(told, APP_ID)
+
+
+async def forward(call: Call, method: str) -> None:
+    """Tell *method* (``/pkg.Service/Method``) on to a gRPC app, messages as they are, in both directions."""
+    told = of_call.of(call.context)
+    app = call.runtime.target(call.caller, callee(told))
+    if app.protocol != "grpc":
+        raise unimplemented(f"{method} of app id {app.id}, which serves HTTP: InvokeService reaches it, so")
+    metadata = [*of_call.without(told, OWN), *_ours(call.caller, app)]
+    requests = _requests(call)
+    refused = ""
+    for tried in range(TRIES):
+        async with call.runtime.calls.reach(app, first=not tried) as reached:
+            app_client = call.runtime.grpc_app(app, reached.lease.endpoint.address)
+            try:
+                async with app_client.forward(method, requests, metadata, call.context.time_remaining()) as out:
+                    await _answer(call, out)
+                    return
+            except ConnectFailed as error:
+                refused = str(error)
+                call.runtime.calls.strike(reached)
+            except grpc.aio.AioRpcError as error:
+                reached.failed = error.code() in {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL}
+                trailing = tuple(error.trailing_metadata() or ())
+                await call.context.abort(error.code(), error.details() or "", trailing)
+    raise unreachable(app.id, refused, status=503)
+
+
+async def _answer(call: Call, out: grpc.aio.StreamStreamCall[bytes, bytes]) -> None:
+    first = await out.initial_metadata()
+    await call.context.send_initial_metadata(tuple(first or ()))
+    async for message in out:
+        await call.context.write(message)
+    if (code := await out.code()) is not grpc.StatusCode.OK:
+        await call.context.abort(code, await out.details() or "", tuple(await out.trailing_metadata() or ()))
+    call.context.set_trailing_metadata(tuple(await out.trailing_metadata() or ()))
+
+
+async def _requests(call: Call) -> AsyncIterator[bytes]:
+    """The caller's messages; nothing is read before a connection to the app stands."""
+    while (data := await call.context.read()) is not grpc.aio.EOF:
+        yield data
+
+
+def _ours(caller: Caller, app: App) -> list[tuple[str, str]]:
+    return [(CALLER, identity(caller.app)), (CALLER_NAMESPACE, caller.namespace), (CALLEE, app.id)]

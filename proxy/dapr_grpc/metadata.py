@@ -1,0 +1,49 @@
+"""What comes with a call beside its message: who makes it, in which trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias, cast
+
+import grpc.aio
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
+
+TOKEN = "dapr-api-token"  # noqa: S105 - a metadata key
+
+
+def of(context: Context) -> Metadata:
+    """Metadata of the call; keys are lower case."""
+    return cast("Metadata", context.invocation_metadata() or ())
+
+
+def text(metadata: Metadata, key: str) -> str:
+    """The first value of *key*; empty: there is none."""
+    return next((value for name, value in metadata if name == key and isinstance(value, str)), "")
+
+
+def values(metadata: Metadata, key: str) -> list[str]:
+    return [value for name, value in metadata if name == key and isinstance(value, str)]
+
+
+def trace(metadata: Metadata) -> tuple[str, str]:
+    """traceparent and tracestate; the former also out of ``grpc-trace-bin``, which older clients send."""
+    parent = text(metadata, "traceparent")
+    if not parent:
+        binary = next((value for name, value in metadata if name == "grpc-trace-bin" and isinstance(value, bytes)), b"")
+        parent = _of_binary(binary)
+    return parent, text(metadata, "tracestate")
+
+
+def without(metadata: Metadata, names: Iterable[str]) -> list[tuple[str, str | bytes]]:
+    """What may be told on: neither *names*, nor what belongs to the connection."""
+    hidden = {*names, "user-agent", "content-type", "te"}
+    return [(name, value) for name, value in metadata if name not in hidden and not name.startswith((":", "grpc-"))]
+
+
+def _of_binary(data: bytes) -> str:
+    """The W3C form of OpenCensus' BinaryFormat: version, then trace id, span id and options, each behind its number."""
+    if len(data) < 29 or data[0] or (data[1], data[18], data[27]) != (0, 1, 2):
+        return ""
+    return f"00-{data[2:18].hex()}-{data[19:27].hex()}-{data[28]:02x}"
