@@ -14,7 +14,7 @@ from api.frames import ComponentReading
 from api.meta import SecretKeyRef
 from api.model import Component, Option
 from proxy.components.declaration import Declared
-from proxy.components.protocols import ComponentFailed, Instance
+from proxy.components.protocols import ComponentError, ComponentFailed, Instance
 from proxy.components.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
@@ -23,6 +23,8 @@ RETRY = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds between tries to open; the last one repeats."""
 LOOK_EVERY = 10.0
 """Seconds between two looks at the secrets in use."""
+PROBE_EVERY = 1.0
+"""Seconds between two looks at one that is in trouble."""
 LEAVE_AFTER = 10.0
 """Seconds for which calls in flight may still use what was replaced."""
 
@@ -148,23 +150,41 @@ class Link:
             await old.close()
 
     async def _changed(self) -> None:
-        """Return once a secret is another than the one in use, and can be read."""
-        if not any(isinstance(option, SecretKeyRef) for option in self.component.metadata.values()):
+        """Return once a secret is another than the one in use, and can be read. Meanwhile an instance that is in
+        trouble is probed, so that its reading says when that is over."""
+        secret = any(isinstance(option, SecretKeyRef) for option in self.component.metadata.values())
+        probe = getattr(self._instance, "probe", None)
+        if not secret and probe is None:
             await asyncio.Event().wait()
+        next_look = asyncio.get_running_loop().time() + LOOK_EVERY
         while True:
-            await self._pause(LOOK_EVERY)
-            try:
-                if await self._options() != self._used:
-                    log.info("secrets of component %s have changed: it opens anew", self.component.key)
+            asked = await self._pause(PROBE_EVERY if probe is not None else LOOK_EVERY)
+            if probe is not None and self._instance.trouble is not None:
+                with contextlib.suppress(ComponentError):
+                    await probe()
+            now = asyncio.get_running_loop().time()
+            if secret and (asked or now >= next_look):
+                next_look = now + LOOK_EVERY
+                if await self._rotated():
                     return
-            except (EvokeError, LookupError, OSError) as error:
-                log.info("component %s keeps the secrets it has: %s", self.component.key, error)
 
-    async def _pause(self, seconds: float) -> None:
+    async def _rotated(self) -> bool:
+        try:
+            if await self._options() != self._used:
+                log.info("secrets of component %s have changed: it opens anew", self.component.key)
+                return True
+        except (EvokeError, LookupError, OSError) as error:
+            log.info("component %s keeps the secrets it has: %s", self.component.key, error)
+        return False
+
+    async def _pause(self, seconds: float) -> bool:
+        """Whether a look was asked for meanwhile."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._look.wait()
+        asked = self._look.is_set()
         self._look.clear()
+        return asked
 
 
 def _reason(error: Exception | None) -> str:

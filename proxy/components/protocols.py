@@ -100,7 +100,11 @@ class SecretMissing(ComponentError):
 
 
 class Instance(Protocol):
-    """Any component that lives in this process."""
+    """Any component that lives in this process.
+
+    One that may lose the other side has ``trouble`` (the ComponentFailed of its last call, or None) and ``probe()``,
+    which finds out whether it is over.
+    """
 
     async def open(self) -> str:
         """Reach the other side once, and say what it is; raises ComponentError. May be called again after that."""

@@ -18,6 +18,8 @@ from proxy.components import (
     secret_file,
     secret_kubernetes,
     state_memory,
+    state_redis,
+    state_sqlite,
 )
 from proxy.components.declaration import Declared, check, noted
 
@@ -32,6 +34,8 @@ _MODULES = (
     secret_file,
     secret_kubernetes,
     state_memory,
+    state_redis,
+    state_sqlite,
 )
 """In the order of their names."""
 
