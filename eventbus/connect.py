@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -13,14 +13,21 @@ from api.platform import Platform
 from eventbus.bus import EventBus
 from eventbus.errors import BusError
 
+if TYPE_CHECKING:
+    from eventbus.fronted.front import Front
+
 BACKENDS = {
     "memory": ("eventbus.memory.bus", "MemoryBus"),
     "nats": ("eventbus.jetstream.bus", "JetStreamBus"),
     "kafka": ("eventbus.kafka.bus", "KafkaBus"),
 }
-"""Kind -> module and class; ``mqtt`` is composed in connect()."""
+"""Kind -> module and class."""
+FRONTS = {
+    "mqtt": ("eventbus.mqtt.front", "MqttFront"),
+}
+"""Kinds whose broker stands in front of a nats bus that stores the events."""
 STORE = "store."
-"""Options of an mqtt bus that begin so are those of the nats bus that stores its events."""
+"""Options of a bus with a front that begin so are those of its store."""
 
 
 class NotYet(BusError):
@@ -30,9 +37,9 @@ class NotYet(BusError):
 
 
 def embedded(bus: Bus, platform: Platform | None) -> Bus:
-    """*bus* with the embedded broker of this machine: as the nats bus that says no address, as the store of an mqtt
-    bus."""
-    if platform is None or bus.kind not in {"nats", "mqtt"} or (bus.kind == "nats" and bus.options.get("url")):
+    """*bus* with the embedded broker of this machine: as the nats bus that says no address, as the store behind a
+    front."""
+    if platform is None or bus.kind not in {"nats", *FRONTS} or (bus.kind == "nats" and bus.options.get("url")):
         return bus
     options: dict[str, Option] = {
         "url": f"nats://{platform.nats}",
@@ -40,29 +47,32 @@ def embedded(bus: Bus, platform: Platform | None) -> Bus:
         "password": platform.nats_password,
         "durability": platform.durability,
     }
-    if bus.kind == "mqtt":
+    if bus.kind in FRONTS:
         options = {STORE + name: value for name, value in options.items()}
     return msgspec.structs.replace(bus, options={**bus.options, **options})
 
 
 def connect(bus: Bus, resolve: Callable[[Option], str]) -> EventBus:
     """The backend for *bus*, not yet connected; *resolve* turns an option into its text, secrets included."""
-    if bus.kind == "mqtt":
+    if bus.kind in FRONTS:
         return _with_store(bus, resolve)
     if bus.kind not in BACKENDS:
         raise NotYet(
             f"event bus {bus.key} is of kind {bus.kind}, which this release does not run",
-            hint=f"use one of {', '.join(sorted(BACKENDS))}",
+            hint=f"use one of {', '.join(sorted({*BACKENDS, *FRONTS}))}",
         )
-    module, name = BACKENDS[bus.kind]
-    return cast("EventBus", getattr(import_module(module), name)(bus, resolve))
+    return cast("EventBus", _made(*BACKENDS[bus.kind])(bus, resolve))
+
+
+def _made(module: str, name: str) -> Callable[..., object]:
+    return cast("Callable[..., object]", getattr(import_module(module), name))
 
 
 def _with_store(bus: Bus, resolve: Callable[[Option], str]) -> EventBus:
-    """An mqtt bus over the nats bus of the same key that stores what it publishes."""
-    inner = {name.removeprefix(STORE): value for name, value in bus.options.items() if name.startswith(STORE)}
-    outer = {name: value for name, value in bus.options.items() if not name.startswith(STORE)}
-    from eventbus.mqtt.bus import MqttBus
+    """A bus over the nats bus of the same key that stores what its broker receives."""
+    from eventbus.fronted.bus import FrontedBus
 
-    store = connect(Bus(key=bus.key, kind="nats", options=inner), resolve)
-    return MqttBus(msgspec.structs.replace(bus, options=outer), resolve, store=store)
+    inner = {name.removeprefix(STORE): value for name, value in bus.options.items() if name.startswith(STORE)}
+    outer = {name: resolve(value) for name, value in bus.options.items() if not name.startswith(STORE)}
+    front = cast("Front", _made(*FRONTS[bus.kind])(bus.key, outer))
+    return FrontedBus(bus, front, connect(Bus(key=bus.key, kind="nats", options=inner), resolve))

@@ -10,12 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import quote_plus
 
 import msgspec
 
-from eventbus import cloudevents, raw
+from eventbus import cloudevents, dapr_events, raw
 from eventbus.bus import Incoming
 from eventbus.cloudevents import Heading, Malformed
 from eventbus.errors import Refused, TooLarge
@@ -30,8 +29,6 @@ PARTITION = "partitionnumber"
 """Metadata of a publish that says the partition."""
 LEFT_OUT = frozenset({DEDUPE})
 """Headers of ours that nobody is told."""
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_encode = msgspec.json.Encoder().encode
 
 
 class Writing(msgspec.Struct, frozen=True):
@@ -110,18 +107,8 @@ class Dialect:
 
     @staticmethod
     def _sent(record: Record) -> Event | None:
-        """The event as Dapr writes it: nothing announces it but its own members, and some may be missing."""
-        value = record.value
-        if value is None or not value.lstrip().startswith(b"{") or b'"specversion"' not in value:
-            return None
-        try:
-            read = cloudevents.heading(value)
-        except Malformed:
-            value = _filled(record)
-            if value is None:
-                return None
-            read = cloudevents.heading(value)
-        return Event(value, key_text(record.key) or read.partitionkey)
+        found = dapr_events.sent(record.value or b"", record.place)
+        return Event(found[0], key_text(record.key) or found[1].partitionkey) if found else None
 
     def _metadata(self, record: Record) -> Mapping[str, str]:
         found = {
@@ -143,19 +130,3 @@ class Dialect:
     def _shown(self, value: bytes) -> str:
         text = value.decode(errors="replace")
         return quote_plus(text) if self._escape else text
-
-
-def _filled(record: Record) -> bytes | None:
-    """An event that lacks what Dapr lets publishers leave out; None: it is none even so."""
-    try:
-        members: dict[str, Any] = dict(_members.decode(record.value or b""))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    for name, value in {"id": record.place, "source": "Dapr", "type": "com.dapr.event.sent"}.items():
-        members.setdefault(name, value)
-    payload = bytes(_encode(members))
-    try:
-        cloudevents.heading(payload)
-    except Malformed:
-        return None
-    return payload

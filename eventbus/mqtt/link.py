@@ -60,10 +60,10 @@ class Subscription(msgspec.Struct, frozen=True):
 
 
 class _Outgoing:
-    __slots__ = ("content_type", "done", "payload", "topic")
+    __slots__ = ("content_type", "done", "payload", "retain", "topic")
 
-    def __init__(self, topic: str, payload: bytes, content_type: str) -> None:
-        self.topic, self.payload, self.content_type = topic, payload, content_type
+    def __init__(self, topic: str, payload: bytes, content_type: str, *, retain: bool) -> None:
+        self.topic, self.payload, self.content_type, self.retain = topic, payload, content_type, retain
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
@@ -198,10 +198,10 @@ class Link:
         """Publish with QoS 1, return at the PUBACK; raises Refused, or Unreachable after *within* seconds."""
         await self.acknowledged(self.submit(topic, payload, content_type), within)
 
-    def submit(self, topic: str, payload: bytes, content_type: str = "") -> int:
+    def submit(self, topic: str, payload: bytes, content_type: str = "", *, retain: bool = False) -> int:
         """Put a message behind those that wait; acknowledged() of the answer must follow."""
         self._count += 1
-        outgoing = self._waiting[self._count] = _Outgoing(topic, payload, content_type)
+        outgoing = self._waiting[self._count] = _Outgoing(topic, payload, content_type, retain=retain)
         self._unsent.append(outgoing)
         self._send()
         return self._count
@@ -230,7 +230,7 @@ class Link:
             if outgoing.done.done():
                 continue
             try:
-                answer = wire.publish(outgoing.topic, outgoing.payload, outgoing.content_type)
+                answer = wire.publish(outgoing.topic, outgoing.payload, outgoing.content_type, retain=outgoing.retain)
             except BusError as error:
                 outgoing.done.set_exception(error)
                 continue

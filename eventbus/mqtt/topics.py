@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _UNSAFE = re.compile(r"[%+#\x00-\x1f\x7f-\x9f]|^\$")
-_ESCAPED = re.compile(r"%([0-9A-F]{2})")
+_SHARED = re.compile(r"\$share/[^/+#]+/")
 
 
 def topic_of(subject: str) -> str:
@@ -13,8 +13,9 @@ def topic_of(subject: str) -> str:
     return _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", subject)
 
 
-def subject_of(topic: str) -> str:
-    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), topic)
+def filter_of(topic: str) -> str:
+    """The filter of a Dapr topic: ``$share/<group>/<filter>`` means the filter, as nobody here shares a session."""
+    return _SHARED.sub("", topic, count=1) if topic.startswith("$share/") else topic
 
 
 def matches(filter_: str, topic: str) -> bool:

@@ -252,7 +252,9 @@ class Wire:
         else:
             waiting.set_result(None)
 
-    def publish(self, topic: str, payload: bytes, content_type: str = "") -> asyncio.Future[None]:
+    def publish(
+        self, topic: str, payload: bytes, content_type: str = "", *, retain: bool = False
+    ) -> asyncio.Future[None]:
         """Send with QoS 1; done at the PUBACK, cancelled when the connection ends first. Raises Refused."""
         if self.max_packet and len(payload) + len(topic) + 256 > self.max_packet:
             raise TooLarge(f"the message has {len(payload)} bytes, {self._address} takes {self.max_packet}")
@@ -262,7 +264,7 @@ class Wire:
             properties.ContentType = content_type
         waiting: asyncio.Future[None] = self._loop.create_future()
         try:
-            info = self._client.publish(topic, payload, qos=1, properties=properties)
+            info = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
         except ValueError as error:
             raise Refused(f"{topic!r} is no topic to publish to: {error}") from error
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:

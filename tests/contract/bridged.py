@@ -13,7 +13,7 @@ from controller.bridges import bridges
 from eventbus import cloudevents
 from eventbus.bus import EventBus
 from eventbus.connect import STORE
-from eventbus.mqtt.bus import MqttBus
+from eventbus.fronted.bus import FrontedBus
 from triggers.sources import EventSource
 from triggers.sources.mqtt import MqttSource
 
@@ -38,7 +38,7 @@ class Bridges:
         self._ids: set[str] = set()
         self._stored = asyncio.Condition()
 
-    async def bridge(self, bus: MqttBus, subject: str) -> None:
+    async def bridge(self, bus: FrontedBus, subject: str) -> None:
         """Return when the bridge of *subject* has subscribed and said so."""
         async with self._starting:
             if subject in self._sources:
@@ -58,7 +58,7 @@ class Bridges:
             async with asyncio.timeout(WITHIN):
                 await told.wait()
 
-    async def _publish(self, bus: MqttBus, subject: str, payload: bytes, *, key: str, dedupe: str) -> None:
+    async def _publish(self, bus: FrontedBus, subject: str, payload: bytes, *, key: str, dedupe: str) -> None:
         await bus.store.publish(subject, payload, key=key, dedupe=dedupe)
         async with self._stored:
             self._ids.add(dedupe)
@@ -79,9 +79,9 @@ class Bridges:
 
 
 class Bridged:
-    """An MqttBus whose subjects have bridges; publish() returns when the event is stored, so that a test may count."""
+    """A bus whose subjects have bridges; publish() returns when the event is stored, so that a test may count."""
 
-    def __init__(self, bus: MqttBus, bridges_: Bridges) -> None:
+    def __init__(self, bus: FrontedBus, bridges_: Bridges) -> None:
         self._bus, self._bridges = bus, bridges_
 
     async def publish(self, subject: str, payload: bytes, **options: Any) -> None:
@@ -99,5 +99,5 @@ class Bridged:
 
 
 def bridged(bus: EventBus, bridges_: Bridges) -> EventBus:
-    assert isinstance(bus, MqttBus)
+    assert isinstance(bus, FrontedBus)
     return Bridged(bus, bridges_)  # type: ignore[return-value]  # it hands on what it does not have

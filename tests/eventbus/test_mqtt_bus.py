@@ -19,7 +19,7 @@ from eventbus import cloudevents
 from eventbus.bus import EventBus
 from eventbus.connect import STORE, connect
 from eventbus.errors import BusError, LagUnknown, TooLarge, Unreachable
-from eventbus.mqtt.bus import MqttBus
+from eventbus.fronted.bus import FrontedBus
 from eventbus.openings import Gate, Openings
 from tests.brokers import Nats, start_nats
 from tests.certificates import authority
@@ -99,9 +99,9 @@ def test_clients_of_the_broker_see_events_and_send_messages(broker: Broker, fron
     broker.run(test)
 
 
-def raw(broker: Broker, **fields: Any) -> MqttBus:
+def raw(broker: Broker, **fields: Any) -> FrontedBus:
     made = connect(Bus(key=broker.key, kind="mqtt", options={**broker.options, **fields}), str)
-    assert isinstance(made, MqttBus)
+    assert isinstance(made, FrontedBus)
     return made
 
 
@@ -111,7 +111,7 @@ async def until(done: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-def alone(bus: MqttBus, test: Callable[[], Awaitable[None]]) -> None:
+def alone(bus: FrontedBus, test: Callable[[], Awaitable[None]]) -> None:
     async def main() -> None:
         try:
             async with asyncio.timeout(60):
@@ -207,7 +207,7 @@ def test_what_was_published_while_no_bridge_ran_is_stored_later(broker: Broker) 
         await bus.publish("away", event(0))
         assert broker._bridges is not None
         await broker._bridges.stop()
-        inner: MqttBus = bus._bus  # type: ignore[attr-defined]  # past the bridges
+        inner: FrontedBus = bus._bus  # type: ignore[attr-defined]  # past the bridges
         for number in (1, 2, 3):
             await inner.publish("away", event(number))
         broker._bridges = Bridges(broker.key, broker.options)

@@ -10,8 +10,8 @@ import pytest
 from eventbus import cloudevents
 from eventbus.connect import STORE
 from eventbus.errors import Unreachable
-from eventbus.mqtt import bus as mqtt
-from eventbus.mqtt.bus import MqttBus
+from eventbus.fronted import bus as fronted
+from eventbus.fronted.bus import FrontedBus
 from tests.brokers import Nats, start_nats
 from tests.contract.bridged import Bridges
 from tests.contract.harness import Broker, Owner, event, ids
@@ -39,11 +39,11 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
 
 @pytest.fixture
 def broker(store: Nats, front: Mosquitto, monkeypatch: pytest.MonkeyPatch) -> Broker:
-    monkeypatch.setattr("eventbus.mqtt.flow.WINDOW", WINDOW)
+    monkeypatch.setattr("eventbus.fronted.flow.WINDOW", WINDOW)
     return Broker("mqtt", {"url": front.url, **{STORE + name: value for name, value in store.options.items()}}, store)
 
 
-def run(broker: Broker, test: Callable[[MqttBus, Bridges], Awaitable[None]]) -> None:
+def run(broker: Broker, test: Callable[[FrontedBus, Bridges], Awaitable[None]]) -> None:
     """*test* with the bus itself, whose publishes return at the PUBACK, and with its bridges."""
 
     async def inner(bus: object) -> None:
@@ -58,7 +58,7 @@ def stored(number: int) -> str:
 
 
 def test_a_burst_waits_for_the_bridge(broker: Broker) -> None:
-    async def test(bus: MqttBus, bridges: Bridges) -> None:
+    async def test(bus: FrontedBus, bridges: Bridges) -> None:
         await bridges.bridge(bus, "burst")
         await asyncio.gather(*(bus.publish("burst", event(number)) for number in range(600)))
         await bridges.stored(stored(599))
@@ -73,7 +73,7 @@ def test_a_burst_waits_for_the_bridge(broker: Broker) -> None:
 def test_what_the_broker_has_no_room_for_is_not_acknowledged(
     broker: Broker, front: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def test(bus: MqttBus, bridges: Bridges) -> None:
+    async def test(bus: FrontedBus, bridges: Bridges) -> None:
         await bridges.bridge(bus, "away")
         await bridges.stop()
         bus._deadline = 1.0
@@ -96,9 +96,9 @@ def test_what_the_broker_has_no_room_for_is_not_acknowledged(
 
 
 def test_a_subject_that_nobody_reads_any_more_waits_for_nobody(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt, "ASK_EVERY", 0.0)
+    monkeypatch.setattr(fronted, "ASK_EVERY", 0.0)
 
-    async def test(bus: MqttBus, bridges: Bridges) -> None:
+    async def test(bus: FrontedBus, bridges: Bridges) -> None:
         await bridges.bridge(bus, "gone")
         await bus.publish("gone", event(0))
         await bridges.stored(stored(0))
@@ -114,7 +114,7 @@ def test_a_subject_that_nobody_reads_any_more_waits_for_nobody(broker: Broker, m
 
 
 def test_retries_of_what_is_stored_take_no_room(broker: Broker) -> None:
-    async def test(bus: MqttBus, bridges: Bridges) -> None:
+    async def test(bus: FrontedBus, bridges: Bridges) -> None:
         await bridges.bridge(bus, "again")
         for _ in range(3 * WINDOW):
             await bus.publish("again", event(7))

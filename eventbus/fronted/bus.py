@@ -1,30 +1,28 @@
-"""The bus whose front is an MQTT broker: published there, stored and consumed from the namespace's durable bus.
+"""A bus whose front is an outside broker: published there, stored and consumed from the namespace's durable bus.
 
-MQTT keeps nothing for a subscriber that comes later, says nothing of what waits and sends a member's messages to nobody
-else, so it is never the store. A bridge per subject, one session hosted by one proxy, brings what the broker receives
-into the store: our own events as they are, foreign messages as events (triggers/sources/mqtt.py). The broker keeps
-messages for a session only after it subscribed, so a subject's subscriptions count as open when its bridge stands.
+Such a broker cannot be the store: MQTT keeps nothing for a subscriber that comes later and says nothing of what waits,
+Redis hands out again what is still in work, and on somebody else's NATS server there is no place for attempts and dead
+letters. A bridge per subject, hosted by one proxy, brings what the broker receives into the store: our own events as
+they are, foreign messages as events (triggers/sources). The broker keeps messages for it only after it subscribed, so a
+subject's subscriptions count as open when its bridge stands.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime, timedelta
 
 from api.meta import Key
-from api.model import Bus, Option, Subscription
-from eventbus import cloudevents
+from api.model import Bus, Subscription
+from eventbus import cloudevents, raw
 from eventbus.bus import DeadLetter, Deliver, EventBus, Incoming, Intake, Lost
+from eventbus.cloudevents import Heading
 from eventbus.errors import BusError, LagUnknown, TooLarge, Unreachable
-from eventbus.mqtt.address import read_address
-from eventbus.mqtt.flow import Flow
-from eventbus.mqtt.link import Link
-from eventbus.mqtt.topics import topic_of
-from eventbus.mqtt.wire import SESSION_EXPIRY
+from eventbus.fronted.flow import Flow
+from eventbus.fronted.front import Front, Outgoing
 from eventbus.raw import NOTHING
 from eventbus.state import Conflict, StateStore
 from eventbus.subjects import token
@@ -39,47 +37,44 @@ MOST_FLOWS = 4096
 """Subjects that are remembered although nothing of them is on the way."""
 ASK_EVERY = 5.0
 """Seconds after which a mark is looked at again."""
-STANDS_FOR = timedelta(seconds=SESSION_EXPIRY)
-"""How long the broker keeps the session of a bridge that is away, and so how long its mark is good."""
+STANDS_FOR = timedelta(hours=24)
+"""How long the broker keeps what a bridge that is away has not read, and so how long its mark is good."""
 
 
-class MqttBus:
-    """See eventbus.bus.EventBus. Options: url, user, password, tls, caCert, clientCert, clientKey."""
+class FrontedBus:
+    """See eventbus.bus.EventBus."""
 
-    kind = "mqtt"
-
-    def __init__(
-        self, bus: Bus, resolve: Callable[[Option], str], *, store: EventBus, deadline: float = DEADLINE
-    ) -> None:
-        options = {name: resolve(value) for name, value in bus.options.items()}
+    def __init__(self, bus: Bus, front: Front, store: EventBus, *, deadline: float = DEADLINE) -> None:
         self.key = bus.key
+        self.kind: str = bus.kind
         self.store = store
         """Where the bridges publish, and subscriptions are read."""
+        self._front = front
         self._deadline = deadline
-        self._address = read_address(options)
-        self._running: asyncio.Task[None] | None = None
-        self._link: Link | None = None
+        self._started = False
         self._bridged: set[str] = set()
         """Subjects whose bridge stood when it was last looked for."""
+        self._subscribed: frozenset[str] = frozenset()
+        """Subjects that are read, as far as this process was told."""
         self._flows: dict[str, Flow] = {}
         self._asking: set[asyncio.Task[None]] = set()
 
     async def connect(self) -> str:
-        """Connect to the store; the MQTT broker may come later, what is stored is delivered meanwhile."""
+        """Connect to the store; the broker in front may come later, what is stored is delivered meanwhile."""
         stored = await self.store.connect()
-        if self._running is None:
-            self._link = Link(self._address, f"evoke-{uuid.uuid4().hex[:16]}", clean=True)
-            self._running = asyncio.get_running_loop().create_task(self._link.run(), name=f"mqtt of {self.key}")
-        return f"mqtt at {self._address}, stored in {stored}"
+        if not self._started:
+            self._front.start()
+            self._started = True
+        return f"{self._front.where}, stored in {stored}"
 
     @property
     def connected(self) -> bool:
-        return self._link is not None and self._link.connected and self.store.connected
+        return self._started and self._front.connected and self.store.connected
 
     @property
     def trouble(self) -> BusError | None:
         """Why it is not connected; None: nothing is known."""
-        if self._link is not None and (trouble := self._link.trouble):
+        if self._started and (trouble := self._front.trouble):
             return trouble
         return getattr(self.store, "trouble", None)
 
@@ -89,36 +84,43 @@ class MqttBus:
         payload: bytes,
         *,
         key: str = "",
-        dedupe: str = "",  # noqa: ARG002  # the bridge absorbs duplicates by the event's own source and id
-        output: bool = False,  # noqa: ARG002  # the MQTT broker knows no shares of a store
-        metadata: Mapping[str, str] = NOTHING,  # noqa: ARG002  # read where the bus is a component's
+        dedupe: str = "",
+        output: bool = False,  # noqa: ARG002  # the broker in front knows no shares of a store
+        metadata: Mapping[str, str] = NOTHING,
     ) -> None:
         read = cloudevents.heading(payload)
-        if key and key != read.partitionkey:
-            payload = cloudevents.with_key(payload, read, key)
-        if len(payload) > MAX_EVENT:
-            raise TooLarge(f"the event has {len(payload)} bytes, the bus takes {MAX_EVENT}")
-        link = self._link
-        if link is None:
+        message = _outgoing(payload, read, key, dedupe, metadata)
+        if not self._started:
             raise Unreachable(f"event bus {self.key} is not connected yet")
-        identity, flow = cloudevents.dedupe_id(read.source, read.id), self._flow(subject)
         due = time.monotonic() + self._deadline
+        if not self._front.bounded or not message.content_type:  # bytes alone are not known again in the store
+            await self._front.submit(subject, message, self._deadline)
+            return
+        identity, flows = cloudevents.dedupe_id(read.source, read.id), self._flows_of(subject)
         try:
-            async with asyncio.timeout(self._deadline), flow.turn:
-                if await self._engaged(flow, subject):
-                    await flow.room()
-                    flow.sent(identity)
-                number = link.submit(topic_of(subject), payload, cloudevents.STRUCTURED)
+            async with asyncio.timeout(self._deadline), AsyncExitStack() as turns:
+                for flow in flows:
+                    await turns.enter_async_context(flow.turn)
+                    if await self._engaged(flow):
+                        await flow.room()
+                        flow.sent(identity)
+                acknowledged = self._front.submit(subject, message, due - time.monotonic())
         except TimeoutError:
             raise Unreachable(
-                f"{subject} waits in {self._address} for its bridge; nothing was published",
+                f"{subject} waits in {self._front.where} for its bridge; nothing was published",
                 hint="see the condition of the event bus",
             ) from None
         try:
-            await link.acknowledged(number, due - time.monotonic())
+            await acknowledged
         except BusError:
-            flow.failed(identity)
+            for flow in flows:
+                flow.failed(identity)
             raise
+
+    def _flows_of(self, subject: str) -> list[Flow]:
+        """Of every bridge that gets what is published on *subject*, in one order for everybody."""
+        matching = {one for one in self._subscribed if self._front.matches(one, subject)}
+        return [self._flow(one) for one in sorted({subject, *matching})]
 
     def _flow(self, subject: str) -> Flow:
         if subject not in self._flows:
@@ -127,32 +129,37 @@ class MqttBus:
             self._flows[subject] = Flow(self.store, subject)
         return self._flows[subject]
 
-    async def _engaged(self, flow: Flow, subject: str) -> bool:
-        """Whether a bridge reads the subject, asked now and then."""
+    async def _engaged(self, flow: Flow) -> bool:
+        """Whether a bridge reads the flow's subject, asked now and then."""
         now = time.monotonic()
         if flow.bridged is None or now - flow.asked > ASK_EVERY:
             flow.asked = now
-            asking = asyncio.get_running_loop().create_task(self._ask(flow, subject))
+            asking = asyncio.get_running_loop().create_task(self._ask(flow))
             self._asking.add(asking)
             asking.add_done_callback(self._asking.discard)
             if flow.bridged is None:
                 await asyncio.shield(asking)
         return bool(flow.bridged)
 
-    async def _ask(self, flow: Flow, subject: str) -> None:
+    async def _ask(self, flow: Flow) -> None:
         try:
             marks = await self._marks()
-            flow.bridged = marks is not None and (await marks.get(self._mark(subject))).value == READ
+            flow.bridged = marks is not None and (await marks.get(self._mark(flow.subject))).value == READ
         except BusError:
             flow.bridged = bool(flow.bridged)  # as far as is known; without the store nothing is brought anyway
 
     async def open(self, subscription: Subscription, *, worker: str, deliver: Deliver, lost: Lost) -> Intake:
+        self._know((subscription.subject,))
         return await self.store.open(subscription, worker=worker, deliver=deliver, lost=lost)
+
+    def _know(self, subjects: Iterable[str]) -> None:
+        self._subscribed = self._subscribed.union(subjects)
 
     async def lag(self, subscription: Subscription) -> int:
         """As the store knows it; unknown while nothing is brought there."""
+        self._know((subscription.subject,))
         if not await self._stands(subscription.subject):
-            raise LagUnknown(f"nothing brings {subscription.subject} from {self._address} into the store yet")
+            raise LagUnknown(f"nothing brings {subscription.subject} from {self._front.where} into the store yet")
         return await self.store.lag(subscription)
 
     async def _stands(self, subject: str) -> bool:
@@ -172,6 +179,7 @@ class MqttBus:
             with suppress(Conflict):  # another bridge of this subject said so just now
                 await marks.put(name, READ, (await marks.get(name)).revision)
         self._bridged.add(subject)
+        self._know((subject,))
         self._flow(subject).bridged = True
 
     async def _marks(self) -> StateStore | None:
@@ -201,6 +209,7 @@ class MqttBus:
         await self.store.replay(letter)
 
     async def trim(self, subjects: Mapping[str, Collection[Subscription]]) -> None:
+        self._subscribed = frozenset(subjects)
         await self.store.trim(subjects)
 
     async def state(self, name: str, *, ttl: timedelta) -> StateStore | None:
@@ -209,8 +218,17 @@ class MqttBus:
     async def close(self) -> None:
         for flow in self._flows.values():
             flow.stop()
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
-            self._running = None
+        if self._started:
+            self._started = False
+            await self._front.close()
         await self.store.close()
+
+
+def _outgoing(payload: bytes, read: Heading, key: str, dedupe: str, metadata: Mapping[str, str]) -> Outgoing:
+    """What the broker gets of one event; raises TooLarge."""
+    carried = raw.is_raw(payload)
+    body = raw.content(payload) if carried else cloudevents.with_key(payload, read, key)
+    if len(body) > MAX_EVENT:
+        raise TooLarge(f"the event has {len(body)} bytes, the bus takes {MAX_EVENT}")
+    content_type = "" if carried else cloudevents.STRUCTURED
+    return Outgoing(payload=body, content_type=content_type, dedupe=dedupe, metadata=metadata)

@@ -1,4 +1,4 @@
-"""How far the events of a subject may be ahead in the MQTT broker of those that its bridge has brought into the store.
+"""How far events may be ahead in the broker in front of those that their bridge has brought into the store.
 
 Brokers keep a bounded queue for a session that is slower than its publishers, and drop what is too much in silence,
 acknowledged or not. So a process has no more than WINDOW events on the way; it sees in the store which have arrived.
@@ -31,7 +31,7 @@ class Flow:
     """The events of one subject that this process has on the way."""
 
     def __init__(self, store: EventBus, subject: str) -> None:
-        self._store, self._subject = store, subject
+        self._store, self.subject = store, subject
         self.turn = asyncio.Lock()  # fair: whoever comes first publishes first
         self._ahead: dict[str, None] = {}
         """Identities, oldest first."""
@@ -70,7 +70,7 @@ class Flow:
 
     async def _watch(self, since: datetime) -> None:
         while self._ahead or time.monotonic() - self._used < REST:
-            events = self._store.tail(self._subject, since=since)
+            events = self._store.tail(self.subject, since=since)
             try:
                 async with asyncio.timeout(REST):
                     async for incoming in events:
@@ -102,7 +102,7 @@ class Flow:
             passed += 1
         if passed:
             self.lost += passed
-            log.warning("%d events of %s were acknowledged by the MQTT broker and not delivered", passed, self._subject)
+            log.warning("%d events of %s were acknowledged by the broker and not delivered", passed, self.subject)
         self._moved.set()
 
     def stop(self) -> None:

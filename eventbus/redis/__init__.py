@@ -1,0 +1,1 @@
+"""The bus whose front is a Redis server; starts at ``front``."""
