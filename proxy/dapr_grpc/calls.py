@@ -62,7 +62,8 @@ class Calls:
         async def handle(data: bytes, context: Context) -> bytes:
             try:
                 call = self.begin(context)
-                answer = await method(call, _read(request, data, call))
+                with self._runtime.admit(call.caller.app):
+                    answer = await method(call, _read(request, data, call))
             except DaprError as error:
                 await status.abort(context, error)
             return answer.SerializeToString()

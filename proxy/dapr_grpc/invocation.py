@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, TypeAlias, TypeVar, cast
 from urllib.parse import quote
 
 import grpc
@@ -23,17 +24,36 @@ from proxy.dapr_grpc.metadata import TOKEN, Metadata
 from replicas.apps.grpc_messages import metadata_of
 from replicas.errors import ConnectFailed
 
+T = TypeVar("T")
+Out: TypeAlias = "grpc.aio.StreamStreamCall[bytes, bytes]"
+
+ON_INVOKE = "/dapr.proto.runtime.v1.AppCallback/OnInvoke"
 APP_ID, CALLEE = "dapr-app-id", "dapr-callee-app-id"
 CALLER, CALLER_NAMESPACE = "dapr-caller-app-id", "dapr-caller-namespace"
 HTTP_STATUS = "dapr-http-status"
 OWN = (TOKEN, APP_ID, CALLEE, CALLER, CALLER_NAMESPACE)
 """Metadata that is not told on: only the platform says it."""
+PERMANENT = frozenset({
+    "accept", "accept-charset", "accept-language", "accept-ranges", "authorization", "cache-control", "content-type",
+    "cookie", "date", "expect", "from", "host", "if-match", "if-modified-since", "if-none-match",
+    "if-schedule-tag-match", "if-unmodified-since", "max-forwards", "origin", "pragma", "referer",
+    "user-agent", "via", "warning",
+})  # fmt: skip
+"""Headers that Dapr prefixes with ``dapr-`` over gRPC."""
 LARGEST = 64 << 20
 """Bytes of an answer over HTTP; more is told on by the HTTP API alone, which streams it."""
 
 
 async def invoke_service(call: Call, request: messages.InvokeServiceRequest) -> common.InvokeResponse:
-    """An app of either protocol; an HTTP status that is no success becomes the status of the call."""
+    """A method of an app of either protocol."""
+    app = call.runtime.target(call.caller, request.id)
+    if app.protocol == "grpc":
+        return await _on_invoke(call, app, request.message)
+    return await _over_http(call, request)
+
+
+async def _over_http(call: Call, request: messages.InvokeServiceRequest) -> common.InvokeResponse:
+    """An HTTP status that is no success becomes the status of the call."""
     message = request.message
     verb = common.HTTPExtension.Verb.Name(message.http_extension.verb)
     headers = [
@@ -55,13 +75,26 @@ async def invoke_service(call: Call, request: messages.InvokeServiceRequest) -> 
     body = await answer.read(LARGEST)
     told = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers}
     content_type = told.pop("content-type", "")
-    if answer.failure is not None:
-        await status.end(call.context, answer.failure.status, answer.failure.message, [])
-    sent = metadata_of({name: value for name, value in told.items() if name != "content-length"})
+    sent = metadata_of({_prefixed(name): value for name, value in told.items() if name != "content-length"})
     await call.context.send_initial_metadata((*sent, (HTTP_STATUS, str(answer.status))))
     if not 200 <= answer.status < 300:
         await status.abort_http(call.context, answer.status, body)
     return common.InvokeResponse(data=AnyMessage(value=body), content_type=content_type)
+
+
+async def _on_invoke(call: Call, app: App, message: common.InvokeRequest) -> common.InvokeResponse:
+    """The request goes on as it came, so that a packed message stays one."""
+
+    async def one() -> AsyncIterator[bytes]:
+        yield message.SerializeToString()
+
+    async def answer(out: Out) -> common.InvokeResponse:
+        await call.context.send_initial_metadata(_told(await out.initial_metadata()))
+        data = await out.read()
+        await _end(call, out)
+        return common.InvokeResponse.FromString(cast("bytes", data))  # after _end() it is there
+
+    return await _carry(call, app, ON_INVOKE, one(), answer)
 
 
 def callee(told: Metadata) -> str:
@@ -71,38 +104,46 @@ def callee(told: Metadata) -> str:
 
 async def forward(call: Call, method: str) -> None:
     """Tell *method* (``/pkg.Service/Method``) on to a gRPC app, messages as they are, in both directions."""
-    told = of_call.of(call.context)
-    app = call.runtime.target(call.caller, callee(told))
+    app = call.runtime.target(call.caller, callee(of_call.of(call.context)))
     if app.protocol != "grpc":
         raise unimplemented(f"{method} of app id {app.id}, which serves HTTP: InvokeService reaches it, so")
-    metadata = [*of_call.without(told, OWN), *_ours(call.caller, app)]
-    requests = _requests(call)
+
+    async def answer(out: Out) -> None:
+        await call.context.send_initial_metadata(_told(await out.initial_metadata()))
+        async for message in out:
+            await call.context.write(message)
+        await _end(call, out)
+
+    await _carry(call, app, method, _requests(call), answer)
+
+
+async def _carry(
+    call: Call, app: App, method: str, requests: AsyncIterator[bytes], answer: Callable[[Out], Awaitable[T]]
+) -> T:
+    """Call *method* of a replica of *app*, waking it as needed; another one only while nothing was sent."""
+    metadata = [*of_call.without(of_call.of(call.context), OWN), *_ours(call.caller, app)]
     refused = ""
     for tried in range(TRIES):
         async with call.runtime.calls.reach(app, first=not tried) as reached:
-            app_client = call.runtime.grpc_app(app, reached.lease.endpoint.address)
+            client = call.runtime.grpc_app(app, reached.lease.endpoint.address)
             try:
-                async with app_client.forward(method, requests, metadata, call.context.time_remaining()) as out:
-                    await _answer(call, out)
-                    return
+                async with client.forward(method, requests, metadata, call.context.time_remaining()) as out:
+                    return await answer(out)
             except ConnectFailed as error:
                 refused = str(error)
                 call.runtime.calls.strike(reached)
             except grpc.aio.AioRpcError as error:
                 reached.failed = error.code() in {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL}
-                trailing = tuple(error.trailing_metadata() or ())
-                await call.context.abort(error.code(), error.details() or "", trailing)
+                await call.context.abort(error.code(), error.details() or "", _told(error.trailing_metadata()))
     raise unreachable(app.id, refused, status=503)
 
 
-async def _answer(call: Call, out: grpc.aio.StreamStreamCall[bytes, bytes]) -> None:
-    first = await out.initial_metadata()
-    await call.context.send_initial_metadata(tuple(first or ()))
-    async for message in out:
-        await call.context.write(message)
+async def _end(call: Call, out: Out) -> None:
+    """Tell the app's status on, unless it is OK."""
+    trailing = _told(await out.trailing_metadata())
     if (code := await out.code()) is not grpc.StatusCode.OK:
-        await call.context.abort(code, await out.details() or "", tuple(await out.trailing_metadata() or ()))
-    call.context.set_trailing_metadata(tuple(await out.trailing_metadata() or ()))
+        await call.context.abort(code, await out.details() or "", trailing)
+    call.context.set_trailing_metadata(trailing)
 
 
 async def _requests(call: Call) -> AsyncIterator[bytes]:
@@ -113,3 +154,14 @@ async def _requests(call: Call) -> AsyncIterator[bytes]:
 
 def _ours(caller: Caller, app: App) -> list[tuple[str, str]]:
     return [(CALLER, identity(caller.app)), (CALLER_NAMESPACE, caller.namespace), (CALLEE, app.id)]
+
+
+def _told(metadata: Iterable[Any] | None) -> tuple[tuple[str, str | bytes], ...]:
+    """What an app said beside its answer, without what belongs to its connection."""
+    pairs = ((str(name), value) for name, value in metadata or ())
+    return tuple((name, value) for name, value in pairs if name == status.DETAILS or not name.startswith("grpc-"))
+
+
+def _prefixed(header: str) -> str:
+    """HTTP's own headers do not pass for the caller's."""
+    return f"dapr-{header}" if header in PERMANENT else header
