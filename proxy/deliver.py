@@ -12,6 +12,7 @@ from eventbus.bus import EventBus
 from proxy.batching import HandlerTime
 from proxy.hold import Hold
 from proxy.lanes import Entry
+from proxy.marks import expiry
 from proxy.outcomes import BROKEN, DOUBTFUL, ENDED, NOT_STARTED, REFUSED, Outcome
 from proxy.receivers import receiver
 from proxy.settle import Settler
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 BUSY = 0.1
 """Seconds for which a replica without room is left alone where there are others."""
+GRAIN = 0.001
+"""Seconds by which the loop's timers may be early."""
 BREATH = 0.02
 """Seconds for which the only replica, having no room, is left alone."""
 
@@ -48,6 +51,7 @@ class Outflow:
         self._receiver = receiver(hold.subscription, hold.intake.epoch, wiring, bus)
         self._suspects = Suspects(wiring)
         self._takeover = Takeover(hold, wiring, self._suspects, again)
+        self._linger: asyncio.TimerHandle | None = None
         self.times: dict[RevisionKey, HandlerTime] = {}
         self.posts: set[asyncio.Task[None]] = set()
 
@@ -83,7 +87,9 @@ class Outflow:
             return []
         if not hold.breaker.allows(self._wiring.clock(), in_flight=hold.in_flight):
             return []
-        if window.next_alone(route):  # other events wait for that too: it is rare, and soon over
+        if (
+            head := window.next(route)
+        ) is not None and head.solo:  # other events wait for that too: it is rare, and soon over
             lease = table.seize(route)
             batch = window.take(route, 1) if lease is not None else []
         else:
@@ -98,6 +104,9 @@ class Outflow:
     def _batch(self, window: Window, route: RevisionKey) -> tuple[Lease | None, list[Entry]]:
         """As many events as the freest replica should get at once, and the credit for them."""
         table = self._wiring.table
+        if self._gathers(route):
+            lease = None if self._lingers(window, route) else table.pick(route)
+            return lease, window.take(route, self._hold.subscription.bulk) if lease is not None else []
         lease = table.pick(route, self._count(window, route))
         if lease is None:
             return None, []
@@ -110,6 +119,30 @@ class Outflow:
                 window.release(entry)
             batch = batch[:kept]
         return lease, batch
+
+    def _gathers(self, route: RevisionKey) -> bool:
+        """Whether an app takes Dapr's bulk message: one call, and so one place there, for a whole batch."""
+        if not self._hold.subscription.bulk_subscribe or self._hold.breaker.open:
+            return False
+        endpoint = next(iter(self._wiring.table.ready(route)), None)
+        return endpoint is not None and endpoint.protocol != "evoke"
+
+    def _lingers(self, window: Window, route: RevisionKey) -> bool:
+        """Whether a batch that is not full waits for more, from when its first event came."""
+        subscription = self._hold.subscription
+        head = window.next(route)
+        if head is None or window.runnable_of(route) >= subscription.bulk:
+            return False
+        left = head.arrived + subscription.bulk_wait.total_seconds() - self._wiring.clock()
+        if left <= 0:
+            return False
+        if self._linger is None:
+            self._linger = asyncio.get_running_loop().call_later(left + GRAIN, self._lingered)
+        return True
+
+    def _lingered(self) -> None:
+        self._linger = None
+        self._again()
 
     def _count(self, window: Window, route: RevisionKey) -> int:
         hold, table = self._hold, self._wiring.table
@@ -135,7 +168,7 @@ class Outflow:
         endpoint = lease.endpoint
         in_flight = wiring.table.in_flight(endpoint.replica)
         try:
-            outcomes = await self._receiver.post(endpoint, batch, wiring.wall())
+            outcomes = await self._fresh(endpoint, batch)
         except Exception as error:  # a defect of ours: it must not leave the batch in flight for ever
             log.exception("delivery of %s", self._hold.subscription.key)
             outcomes = [Outcome("failed", repr(error))] * len(batch)
@@ -157,6 +190,16 @@ class Outflow:
             lease.release()  # last: its callbacks look for the next batch
         if "fenced" in kinds:
             self._fenced("a replica has seen a newer epoch")
+
+    async def _fresh(self, endpoint: Endpoint, batch: Sequence[Entry]) -> list[Outcome]:
+        """Post what has not expired while it was held."""
+        wall = self._wiring.wall()
+        expired = {entry.seq: flaw for entry in batch if (flaw := expiry(entry.payload or b"", wall))}
+        if not expired:
+            return await self._receiver.post(endpoint, batch, wall)
+        fresh = [entry for entry in batch if entry.seq not in expired]
+        told = iter(await self._receiver.post(endpoint, fresh, wall) if fresh else ())
+        return [Outcome("expired", expired[one.seq]) if one.seq in expired else next(told) for one in batch]
 
     def _posted(self, task: asyncio.Task[None]) -> None:
         self.posts.discard(task)
@@ -222,5 +265,7 @@ class Outflow:
             await asyncio.wait(pending, timeout=seconds)
         for task in self.posts:
             task.cancel()
+        if self._linger is not None:
+            self._linger.cancel()
         self._suspects.stop()
         self._takeover.stop()

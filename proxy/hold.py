@@ -17,6 +17,7 @@ from proxy.lanes import Route
 from proxy.loose import LooseWindow
 from proxy.meter import Meter
 from proxy.receiver import backends_of
+from proxy.routing import Routing
 from proxy.window import Window
 from triggers import filters
 
@@ -62,6 +63,7 @@ class Hold:
         self.condition = ""
         """A Subscribed reason while it holds."""
         self.predicate = self._compiled(subscription)
+        self.routing = Routing(subscription)
         self.windows: dict[int, Window] = {}
         self._blocked: Counter[str] = Counter()
         self._later = {place: now + attempt.not_before - wall for place, attempt in intake.progress.attempts.items()}
@@ -112,6 +114,8 @@ class Hold:
         if (subscription.filter, subscription.condition) != (self.subscription.filter, self.subscription.condition):
             self.predicate = self._compiled(subscription)
         before = self.subscription
+        if (subscription.rules, subscription.unmatched) != (before.rules, before.unmatched):
+            self.routing = Routing(subscription)
         rerouted = (subscription.backends, subscription.sink) != (before.backends, before.sink)
         self.subscription = subscription
         if rerouted:

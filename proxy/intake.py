@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from datetime import datetime
 
 import msgspec
 
@@ -20,8 +19,8 @@ from eventbus.cloudevents import heading
 from eventbus.errors import BusError
 from proxy.demand import demand
 from proxy.hold import Hold
-from proxy.hops import LIMIT
 from proxy.loose import FAR, LooseWindow
+from proxy.marks import flaw_of
 from proxy.moved import unmark
 from proxy.settle import Settler
 from proxy.wiring import Wiring
@@ -49,8 +48,11 @@ class Inflow:
     @property
     def credit(self) -> int:
         """Credit of all ready replicas, busy or not."""
-        table = self._wiring.table
-        return sum(endpoint.credit for revision in self._hold.revisions for endpoint in table.ready(revision))
+        table, subscription = self._wiring.table, self._hold.subscription
+        ready = [endpoint for revision in self._hold.revisions for endpoint in table.ready(revision)]
+        if subscription.bulk_subscribe:  # a call of an app takes a whole batch
+            return sum(one.credit * (1 if one.protocol == "evoke" else subscription.bulk) for one in ready)
+        return sum(endpoint.credit for endpoint in ready)
 
     @property
     def blind_reason(self) -> str:
@@ -88,6 +90,9 @@ class Inflow:
             fits = self._fits(event)
         except (Malformed, NoEvent) as error:
             fits, flaw = True, f"malformed: {error}"
+        end = hold.routing.ends(event.payload) if fits and not flaw else None
+        if end is not None and end.kind == "unmatched" and hold.subscription.delivery.dead_letter is None:
+            fits = False  # no rule of the app wants it, and nobody the letter: it is done with, as in Dapr
         window = hold.window(event.share)
         entry = window.receive(event, now, matched=fits)
         if entry is None:
@@ -98,7 +103,9 @@ class Inflow:
             entry.attempts, later = moved.attempts, now + moved.not_before - self._wiring.wall()
         if flaw:
             self._settler.bury(window, entry, "malformed", flaw)
-        elif marked(event.payload) and (reason := _flaw(event.payload, self._wiring.wall())):
+        elif end is not None:
+            self._settler.bury(window, entry, end.kind, end.error)
+        elif reason := flaw_of(event.payload, self._wiring.wall()):
             self._settler.bury(window, entry, *reason)
         elif entry.attempts >= hold.subscription.delivery.max_attempts:
             self._settler.bury(window, entry, "max-attempts", entry.error)
@@ -198,30 +205,3 @@ class Inflow:
         self._wiring.pulls.asked(self, 0)
         if self._levelling is not None:
             self._levelling.cancel()
-
-
-class Marks(msgspec.Struct, frozen=True):
-    """Attributes that end an event whatever its function would say."""
-
-    evokehops: int = 0
-    expiration: str = ""
-    """RFC 3339: Dapr's ttlInSeconds."""
-
-
-_marks = msgspec.json.Decoder(Marks)
-
-
-def marked(payload: bytes) -> bool:
-    """Whether *payload* is worth decoding for its marks; nearly none is."""
-    return b'"evokehops"' in payload or b'"expiration"' in payload
-
-
-def _flaw(payload: bytes, wall: float) -> tuple[str, str] | None:
-    """Reason and error for the dead letter; None when the event may go."""
-    try:
-        marks = _marks.decode(payload)
-        if marks.expiration and datetime.fromisoformat(marks.expiration).timestamp() <= wall:
-            return "expired", f"its time to live ended at {marks.expiration}"
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return None
-    return ("loop", f"published on more than {LIMIT} times") if marks.evokehops > LIMIT else None

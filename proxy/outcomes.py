@@ -18,9 +18,23 @@ from api.delivery import DeliveryPolicy
 from functions_framework.replies import STILL_RUNNING
 from proxy.retry_after import retry_after
 
-Kind = Literal["done", "failed", "rejected", "unroutable", "not-started", "fenced", "unclear", "running", "unknown"]
-"""*unclear*: the answer to a batch does not say which entry failed. *running*: failed for lack of time, and the handler
-may still run. *unknown*: no answer."""
+Kind = Literal[
+    "done",
+    "failed",
+    "rejected",
+    "unroutable",
+    "not-started",
+    "fenced",
+    "unclear",
+    "running",
+    "unknown",
+    "malformed",
+    "unmatched",
+    "expired",
+]
+"""*malformed*, *unmatched* and *expired*: the event was not handed over, and never will be. *unclear*: the answer to a
+batch does not say which entry failed. *running*: failed for lack of time, and the handler may still run. *unknown*: no
+answer."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -39,6 +53,7 @@ NOT_STARTED = Outcome("not-started")
 REFUSED = Outcome("not-started", "the replica does not listen")
 ENDED = Outcome("unknown", "the replica ended without a reply")
 BROKEN = Outcome("unclear", "its streams ended without an answer, again and again")
+MISSING = Outcome("failed", "the reply to the batch does not name it")
 DOUBTFUL = frozenset({"running", "unknown"})
 """Kinds that are judged only once the replica confirmed or is gone."""
 FENCED = Outcome("fenced", "a newer owner delivers this subscription")
@@ -112,24 +127,27 @@ def of_single(status: int, headers: Mapping[bytes, bytes], body: bytes, wall: fl
         return DONE
 
 
-def of_bulk(status: int, headers: Mapping[bytes, bytes], body: bytes, ids: Sequence[str], wall: float) -> list[Outcome]:
-    """Answer to a bulk POST, in the order of *ids*; an omitted entry was never started.
+def of_bulk(
+    status: int, headers: Mapping[bytes, bytes], body: bytes, ids: Sequence[str], wall: float, *, foreign: bool = False
+) -> list[Outcome]:
+    """Answer to a bulk POST, in the order of *ids*; an omitted entry was never started, by a *foreign* app it failed.
 
     A failure of the whole POST says nothing about which entry caused it: each entry goes again alone, and only the
-    culprit is charged.
+    culprit is charged. That a foreign app has no such route is true of all.
     """
     by_status = of_status(status, headers, wall)
     if by_status is not None:
-        whole = by_status if by_status in {NOT_STARTED, FENCED} else Outcome("unclear", by_status.error)
-        return [whole] * len(ids)
+        sure = by_status in {NOT_STARTED, FENCED} or (foreign and (len(ids) == 1 or by_status.kind == "unroutable"))
+        return [by_status if sure else Outcome("unclear", by_status.error)] * len(ids)
     try:
         statuses = _bulk.decode(body).statuses
     except msgspec.DecodeError:
         return [Outcome("unclear", "the reply to a batch holds no statuses")] * len(ids)
     by_id = {reply.entryId: reply for reply in statuses}
+    omitted = MISSING if foreign else NOT_STARTED
     # Dapr reads an empty status in a bulk reply as RETRY, unlike in a single one
     return [
-        NOT_STARTED if reply is None else Outcome("failed", "empty status") if not reply.status else of_reply(reply)
+        omitted if reply is None else Outcome("failed", "empty status") if not reply.status else of_reply(reply)
         for reply in map(by_id.get, ids)
     ]
 
@@ -177,8 +195,9 @@ def judge(policy: DeliveryPolicy, outcome: Outcome, *, attempts: int, alone: boo
             return Done()
         case "not-started" | "fenced":
             return RELEASE
-        case "rejected" | "unroutable":
-            return Bury(outcome.kind, outcome.error, attempts + 1, outcome.code)
+        case "rejected" | "unroutable" | "malformed" | "unmatched" | "expired":
+            tried = outcome.kind in {"rejected", "unroutable"}
+            return Bury(outcome.kind, outcome.error, attempts + tried, outcome.code)
         case "unclear" | "unknown" if not alone:
             return Release(solo=True)
     if attempts + 1 >= policy.max_attempts:

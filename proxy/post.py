@@ -7,6 +7,7 @@ so that no event is decoded on its way.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 from urllib.parse import quote
 
 import msgspec
@@ -14,7 +15,6 @@ import msgspec
 from api.frames import Endpoint
 from api.model import Subscription
 from proxy.hops import hops
-from proxy.lanes import Entry
 from proxy.outcomes import ENDED, REFUSED, Outcome, of_bulk, of_single
 from replicas.errors import BrokenReply, ConnectFailed, ReplyTimeout
 from replicas.http import HttpClient
@@ -24,6 +24,21 @@ MARGIN = 3.0
 """Seconds past the deadline for which the reply is awaited: the framework cancels then, and waits a second for it."""
 
 Header = tuple[bytes, bytes]
+
+
+class Posted(Protocol):
+    """What a POST needs of an event."""
+
+    @property
+    def seq(self) -> int: ...
+
+    @property
+    def payload(self) -> bytes | None: ...
+
+    @property
+    def attempts(self) -> int: ...
+
+
 _quote = msgspec.json.Encoder().encode
 
 
@@ -45,7 +60,7 @@ class Poster:
         }
         self._tail = b"]," + _quote(tail)[1:]
 
-    async def post(self, endpoint: Endpoint, batch: Sequence[Entry], wall: float) -> list[Outcome]:
+    async def post(self, endpoint: Endpoint, batch: Sequence[Posted], wall: float) -> list[Outcome]:
         """Outcomes in the order of *batch*; never raises for what a replica does."""
         single = len(batch) == 1
         headers = list(self._single if single else self._bulk)
@@ -72,7 +87,7 @@ class Poster:
             return [of_single(response.status, known, reply, wall)]
         return of_bulk(response.status, known, reply, [str(entry.seq) for entry in batch], wall)
 
-    def _body(self, batch: Sequence[Entry]) -> bytes:
+    def _body(self, batch: Sequence[Posted]) -> bytes:
         entries = b",".join(
             b'{"entryId":"%d","event":%b,"contentType":"application/cloudevents+json"%b}'
             % (entry.seq, entry.payload or b"null", _metadata(entry))
@@ -81,7 +96,7 @@ class Poster:
         return b'{"id":"%d","entries":[%b%b' % (batch[0].seq, entries, self._tail)
 
 
-def _metadata(entry: Entry) -> bytes:
+def _metadata(entry: Posted) -> bytes:
     """What a delivery alone has as headers, where it is not what goes without saying."""
     count = hops(entry.payload or b"")
     if not (entry.attempts or count):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from api.model import JoinSink, Subscription, TopicSink, UriSink
 from eventbus.bus import EventBus
-from proxy.post import Poster
+from proxy.app_post import AppReceiver
 from proxy.receiver import Receiver
 from proxy.sink_join import JoinReceiver
 from proxy.sink_topic import TopicReceiver
@@ -19,7 +19,7 @@ def receiver(subscription: Subscription, epoch: int, wiring: Wiring, bus: EventB
         case None if subscription.form == "stream":
             return StreamReceiver(wiring.streams, subscription)
         case None:
-            return Poster(wiring.http, subscription, epoch)
+            return AppReceiver(subscription, epoch, wiring)
         case UriSink() as sink:
             return UriReceiver(wiring.outside, sink, subscription.delivery.timeout.total_seconds())
         case TopicSink() as sink:

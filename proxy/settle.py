@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 PAUSES = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds between tries at a bus that does not take an attempt record or a dead letter; the last one repeats."""
+INNOCENT = frozenset({"rejected", "malformed", "unmatched", "expired"})
+"""Outcomes that say nothing against the function: it said no to this event, or was not asked."""
 NOTICES = 20
 """Notices per second of one subscription; a person cannot read more."""
 
@@ -112,7 +114,7 @@ class Settler:
         hold = self._hold
         hold.meter.failed += 1
         hold.meter.last_error = outcome.error
-        if outcome.kind != "rejected":  # the handler works: it said no to this event
+        if outcome.kind not in INNOCENT:
             hold.breaker.failure(self._wiring.clock(), parked=hold.parked - hold.asleep, capacity=hold.capacity)
 
     async def _park(self, window: Window, entry: Entry, verdict: Park, revision: RevisionKey) -> None:

@@ -47,14 +47,16 @@ class Suspects:
         self._questions: dict[str, asyncio.Task[None]] = {}
 
     def watch(self, endpoint: Endpoint, deadline: float, confirmed: Callable[[], None]) -> None:
-        """Call *confirmed* once the replica cannot be running what it was sent; *deadline* is monotonic."""
-        task = _task(self._watch(endpoint, deadline, confirmed), endpoint)
+        """Call *confirmed* once the replica cannot be running what it was sent; *deadline* is monotonic. A Dapr app
+        tells nothing of that: its silence counts as the end."""
+        watch = self._watch if endpoint.protocol == "evoke" else self._give_up
+        task = _task(watch(endpoint, deadline, confirmed), endpoint)
         self.watches.add(task)
         task.add_done_callback(self.watches.discard)
 
     def question(self, endpoint: Endpoint) -> None:
         """It has no room: calls that an owner before us gave up may hold its places for ever."""
-        if endpoint.replica not in self._questions:
+        if endpoint.replica not in self._questions and endpoint.protocol == "evoke":
             task = self._questions[endpoint.replica] = _task(self._question(endpoint), endpoint)
             task.add_done_callback(lambda _done: self._questions.pop(endpoint.replica))
 
@@ -75,6 +77,10 @@ class Suspects:
                     late = True
                     reported.enter_context(self._stuck(endpoint))
                 await asyncio.sleep(PROBE_EVERY)
+        confirmed()
+
+    @staticmethod
+    async def _give_up(_endpoint: Endpoint, _deadline: float, confirmed: Callable[[], None]) -> None:
         confirmed()
 
     async def _question(self, endpoint: Endpoint) -> None:

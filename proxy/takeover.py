@@ -49,11 +49,15 @@ class Takeover:
         self._unanswered = 0
 
     def ask(self, endpoints: Sequence[Endpoint]) -> None:
-        """Ask *endpoints* what they still run; only the first call does."""
-        if not self._tasks and endpoints:
+        """Ask *endpoints* what they still run; only the first call does. Dapr apps are not asked."""
+        ours = [endpoint for endpoint in endpoints if endpoint.protocol == "evoke"]
+        if not self._tasks and endpoints and not ours:
+            self.over = True
+            self._again()
+        elif not self._tasks and endpoints:
             limit = self._wiring.clock() + self._hold.subscription.delivery.timeout.total_seconds() + MARGIN
-            self._unanswered = len(endpoints)
-            for endpoint in endpoints:
+            self._unanswered = len(ours)
+            for endpoint in ours:
                 task = asyncio.get_running_loop().create_task(self._ask(endpoint, limit))
                 self._tasks.add(task)
 

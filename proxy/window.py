@@ -114,10 +114,10 @@ class Window:
             self._startable.settle(lane)
         return entry
 
-    def next_alone(self, route: Hashable) -> bool:
-        """Whether what would start next must go alone."""
+    def next(self, route: Hashable) -> Entry | None:
+        """What would start next."""
         queue = self._startable.of(route)
-        return bool(queue) and queue[0].entries[0].solo
+        return queue[0].entries[0] if queue else None
 
     def take(self, route: Hashable, count: int, *, ordered: bool = False, body: int = MAX_BODY) -> list[Entry]:
         """Start up to *count* events as one batch for *route*: one per key, and more of a key only when *ordered*.

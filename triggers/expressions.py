@@ -192,11 +192,19 @@ class _Parser(Cursor):
         if name in self.variables:
             return self.variables[name].read
         if name == "event":
-            self.expect(".")
-            name = self.name()
+            name = self.attribute()
         elif name != "data" and name not in ATTRIBUTES:
             raise refuse(f"unknown name `{name[:40]}`: did you mean event.{name[:40]} or data.{name[:40]}?")
         return self.member(name)
+
+    def attribute(self) -> str:
+        """After ``event``: ``.type``, or ``["type"]`` with a name that stands as text."""
+        token = self.peek(1)
+        if not (self.sees("[") and isinstance(token.value, str) and self.peek(2).text == "]"):
+            self.expect(".")
+            return self.name()
+        self.at += 3
+        return token.value
 
     def name(self) -> str:
         if self.peek().kind != "name":

@@ -501,7 +501,7 @@ def test_a_defect_of_ours_costs_attempts_and_not_the_subscription(monkeypatch: p
             replica = Replica()
             await plant.scale(replica)
             await until(lambda: not plant.reading.blind)
-            monkeypatch.setattr(plant.owner._outflow._receiver, "_single", [(b"bad\nname", b"")])
+            monkeypatch.setattr(plant.owner._outflow._receiver._poster("/"), "_single", [(b"bad\nname", b"")])
             await plant.publish(event(1))
             await plant.drained()
             (letter,) = await plant.letters()
