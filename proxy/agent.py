@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 
-from api.frames import Assign, Close, Config, Endpoints, Listen, Readings, Reopen, TriggerReading
+from api.frames import (
+    AppListener,
+    Assign,
+    Close,
+    Config,
+    Endpoints,
+    Frame,
+    Listen,
+    Readings,
+    Reopen,
+    TriggerReading,
+)
 from api.meta import Key
 from api.model import Join, Snapshot
 from eventbus.bus import EventBus
 from eventbus.errors import Unreachable
 from proxy.buses import Buses
 from proxy.closing import Closings
+from proxy.components.components import Components
+from proxy.components.surroundings import Surroundings
+from proxy.dapr.runtime import Runtime
 from proxy.rotation import LOOK_EVERY
 from proxy.settings import ProxySettings
 from proxy.sources import Sources
@@ -26,8 +40,9 @@ log = logging.getLogger(__name__)
 
 COALESCE = 0.05
 """Seconds in which changes are gathered into one Readings; a Want never waits."""
-REMEMBERED = "assigned"
-"""File in the cache directory: what was assigned last, for a start while the controller is away."""
+REMEMBERED, LISTENERS = "assigned", "listeners"
+"""Files in the cache directory: what was said last, for a start while the controller is away."""
+F = TypeVar("F", bound=Frame)
 
 
 class ProxyAgent:
@@ -39,8 +54,21 @@ class ProxyAgent:
         self.buses = Buses(settings)
         self.sources = Sources(settings, self.buses)
         self.subscriptions = Subscriptions(wiring, self.buses, settings.agent, settings.cache)
+        self.components = Components(_surroundings(settings, wiring))
+        self.runtime = Runtime(
+            self.buses,
+            self.components,
+            settings.platform,
+            wiring,
+            resolve=settings.resolve,
+            on_shutdown=settings.on_shutdown,
+        )
         self.snapshots: dict[str, Snapshot] = {}
-        self._closings = Closings(wiring.table, self.subscriptions, wiring.send)
+        self.on_apps: list[Callable[[Sequence[AppListener]], None]] = []
+        """Told at which addresses apps are served by this proxy."""
+        self.on_declared: list[Callable[[], None]] = []
+        """Told that the runtime has new declarations."""
+        self._closings = Closings(wiring.table, self.subscriptions, wiring.send, self.runtime.calls.waiting_for)
         self._assigned: Assign | None = None
         self._soon: asyncio.TimerHandle | None = None
         self._seq = 0
@@ -69,7 +97,7 @@ class ProxyAgent:
         if self._soon is not None:
             self._soon.cancel()
             self._soon = None
-        for want in self.subscriptions.wants():
+        for want in (*self.subscriptions.wants(), *self.runtime.calls.wants()):
             self._wiring.send(want)
         self._seq += 1
         self._wiring.send(
@@ -77,8 +105,13 @@ class ProxyAgent:
                 boot_id=self._boot_id,
                 seq=self._seq,
                 triggers=self.readings(),
+                routes=self.runtime.calls.readings(),
                 sources=self.sources.readings(),
                 buses=self.buses.readings(),
+                components=self.components.readings(),
+                streams=self._wiring.streams.readings(
+                    one for snapshot in self.snapshots.values() for one in snapshot.subscriptions
+                ),
                 used=dict(self._wiring.table.used()),
                 stuck=tuple(self._wiring.stuck),
             )
@@ -112,21 +145,30 @@ class ProxyAgent:
         await self.sources.close()
         await self.subscriptions.close()
 
+    async def close(self) -> None:
+        """Let go of what the Dapr API was served with."""
+        await self.runtime.close()
+        await self.components.close()
+        await self.buses.close()
+
     # ControlHandler
 
     def on_config(self, config: Config) -> None:
         self.snapshots[config.snapshot.namespace] = config.snapshot
         if self._assigned is None and not self._connected():
-            self._assigned = self._remembered()
+            self._assigned = self._remembered(REMEMBERED, Assign)
+            if listen := self._remembered(LISTENERS, Listen):
+                self._listen(listen)
         self._apply()
 
     def on_assign(self, assign: Assign) -> None:
         self._assigned = assign
-        self._remember(assign)
+        self._remember(REMEMBERED, assign)
         self._apply()
 
     def on_listen(self, listen: Listen) -> None:
-        """Apps of its own addresses come with the Dapr API."""
+        self._remember(LISTENERS, listen)
+        self._listen(listen)
 
     def on_endpoints(self, endpoints: Endpoints) -> None:
         self._wiring.table.update(endpoints)
@@ -151,23 +193,37 @@ class ProxyAgent:
         sources = {source.key: source for snapshot in snapshots for source in snapshot.sources}
         subscriptions = {one.key: one for snapshot in snapshots for one in snapshot.subscriptions}
         self.buses.openings.declare(subscriptions.values())
+        self.components.declare(one for snapshot in snapshots for one in snapshot.components)
+        self.runtime.declare(snapshots)
+        for tell in self.on_declared:
+            tell()
         self.sources.assign(sources, assigned.sources)
         self.subscriptions.assign(subscriptions, assigned.subscriptions, self.snapshots)
         self.touch()
 
-    def _remember(self, assign: Assign) -> None:
-        path = self._path
+    def _listen(self, listen: Listen) -> None:
+        for tell in self.on_apps:
+            tell(listen.apps)
+
+    def _remember(self, name: str, frame: Frame) -> None:
+        path = self._settings.cache / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = path.with_suffix(".new")
-        new.write_bytes(msgspec.json.encode(assign))
+        new.write_bytes(msgspec.json.encode(frame))
         new.replace(path)
 
-    def _remembered(self) -> Assign | None:
+    def _remembered(self, name: str, type_: type[F]) -> F | None:
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Assign)
+            return msgspec.json.decode((self._settings.cache / name).read_bytes(), type=type_)
         except (OSError, msgspec.DecodeError):
             return None
 
-    @property
-    def _path(self) -> Path:
-        return self._settings.cache / REMEMBERED
+
+def _surroundings(settings: ProxySettings, wiring: Wiring) -> Surroundings:
+    return Surroundings(
+        resolve=settings.resolve,
+        keeper=settings.keeper,
+        platform=settings.platform,
+        http=wiring.outside,
+        loopback=settings.loopback_sinks,
+    )

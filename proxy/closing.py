@@ -17,8 +17,15 @@ UNSURE = 1
 class Closings:
     """One close per revision at a time; a newer one or a Reopen calls the older one off."""
 
-    def __init__(self, table: ReplicaTable, subscriptions: Subscriptions, send: Callable[[Frame], object]) -> None:
-        self._table, self._subscriptions, self._send = table, subscriptions, send
+    def __init__(
+        self,
+        table: ReplicaTable,
+        subscriptions: Subscriptions,
+        send: Callable[[Frame], object],
+        calls: Callable[[RevisionKey], int] = lambda _revision: 0,
+    ) -> None:
+        """*calls*: service invocations that wait for a revision."""
+        self._table, self._subscriptions, self._send, self._calls = table, subscriptions, send, calls
         self._running: dict[RevisionKey, asyncio.Task[None]] = {}
 
     def close(self, close: Close) -> None:
@@ -44,7 +51,7 @@ class Closings:
             self.reopen(revision)
 
     def _held(self, close: Close) -> int:
-        held = sum(self._table.in_flight(replica) for replica in close.replicas)
+        held = sum(self._table.in_flight(replica) for replica in close.replicas) + self._calls(close.revision)
         for owner in self._subscriptions.of(close.revision):
             count = owner.held_for(close.revision)
             held += UNSURE if count is None else count

@@ -4,30 +4,73 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from replicas.asgi import App
 
 DRAIN = 5.0
 """Seconds for which requests in progress are awaited when a listener ends."""
+IDLE = 30
+"""Seconds for which a connection may stay without a request, a new one too."""
+HEAD_LIMIT = 32 << 10
+"""Bytes of path and header lines; what is longer is told to the application as state ``too_long``."""
+HEAD_END = 1 << 20
+"""Bytes after which a head that does not end is given up."""
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's protocol with a limit to what stands before the body."""
+
+    _head = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(IDLE, self.timeout_keep_alive_handler)
+
+    def on_message_begin(self) -> None:
+        self._head = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if self._fits(len(url)):
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._fits(len(name) + len(value)):
+            super().on_header(name, value)
+
+    def _fits(self, size: int) -> bool:
+        self._head += size
+        if self._head <= HEAD_LIMIT:
+            return True
+        self.scope["state"]["too_long"] = True
+        if not self.url:
+            self.url = b"/"
+        if self._head > HEAD_END:
+            self.transport.abort()
+        return False
 
 
 class Listener:
+    """One application at any number of addresses."""
+
     def __init__(self, app: App) -> None:
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
             date_header=False,
-            timeout_keep_alive=30,
+            timeout_keep_alive=IDLE,
         )
         config.load()
         self._config = config
@@ -37,14 +80,21 @@ class Listener:
     async def on_socket(self, path: Path) -> None:
         """Listen on a Unix socket that only its owner may use; replaces a stale one."""
         bound = _bind(path)
-        self._servers.append(await asyncio.get_running_loop().create_unix_server(self._protocol, sock=bound))
+        made = await asyncio.get_running_loop().create_unix_server(lambda: self._protocol({}), sock=bound)
+        self._servers.append(made)
 
-    async def on_address(self, host: str, port: int) -> tuple[str, int]:
-        """Listen on TCP; answers the address bound. Raises OSError when it is taken."""
-        server = await asyncio.get_running_loop().create_server(self._protocol, host, port)
+    async def on_address(self, host: str, port: int, state: Mapping[str, Any] | None = None) -> asyncio.Server:
+        """Listen on TCP; *state* is in the scope of every request that comes in there. Raises OSError when the address
+        is taken. leave() closes it alone."""
+        known = dict(state or {})
+        server = await asyncio.get_running_loop().create_server(lambda: self._protocol(known), host, port)
         self._servers.append(server)
-        bound = server.sockets[0].getsockname()
-        return str(bound[0]), int(bound[1])
+        return server
+
+    def leave(self, server: asyncio.Server) -> None:
+        """Take nothing new at one address; connections that stand end with their requests."""
+        self._servers.remove(server)
+        server.close()
 
     async def stop(self) -> None:
         """Take nothing new, let requests in progress end."""
@@ -57,10 +107,8 @@ class Listener:
         for task in list(self._state.tasks):
             task.cancel()
 
-    def _protocol(self) -> asyncio.Protocol:
-        made: Any = self._config.http_protocol_class
-        protocol: asyncio.Protocol = made(config=self._config, server_state=self._state, app_state={})
-        return protocol
+    def _protocol(self, state: dict[str, Any]) -> asyncio.Protocol:
+        return Protocol(config=self._config, server_state=self._state, app_state=state)
 
 
 def _bind(path: Path) -> socket.socket:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 
+from api.meta import Key
 from api.model import Bus, Option
 from api.platform import Platform
 from eventbus.bus import EventBus
@@ -34,11 +35,17 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Socket of the Dapr API for functions of this machine; None: not served."""
     dapr: str | None = None
     """``host:port`` of the Dapr API for apps that need TCP; None: not served."""
+    dapr_grpc: str | None = None
+    """``host:port`` of Dapr's gRPC API; None: not served."""
     platform: Platform | None = None
     """Where the embedded broker stands, and the key of function tokens; None: every bus and source says so itself, and
     the Dapr API asks for no token."""
     resolve: Callable[[str, Option], str] = as_written
     """(namespace, option) -> its text, secrets included; raises NotFound."""
+    keeper: Callable[[str], Mapping[str, Mapping[str, str]]] | None = None
+    """Namespace -> all of its secrets with their values; None: they cannot be listed here."""
+    on_shutdown: Callable[[Key], None] | None = None
+    """Told the function that has asked for the end of its Dapr runtime."""
     connect: Callable[[Bus, Callable[[Option], str]], EventBus] = connect
     """How a bus is reached."""
     loopback_sinks: bool = True

@@ -14,6 +14,33 @@ K = TypeVar("K")
 
 PER_APP = 512
 PER_NAMESPACE = 2048
+PER_APP_BYTES = 64 << 20
+"""Of request bodies in memory."""
+BYTES = 256 << 20
+"""Of request bodies in memory, of all apps."""
+
+
+class Held:
+    """Bytes of one request's body that are in memory, until release()."""
+
+    __slots__ = ("_app", "_crowd", "_size")
+
+    def __init__(self, crowd: Crowd) -> None:
+        self._crowd, self._app, self._size = crowd, Key("", ""), 0
+
+    def of(self, app: Key) -> None:
+        """Whose request it is."""
+        self._app = app
+
+    def add(self, size: int) -> None:
+        """More of it came; raises DaprError when there is no room."""
+        self._crowd.take(self._app, size)
+        self._size += size
+
+    def release(self) -> None:
+        if self._size:
+            self._crowd.give(self._app, self._size)
+            self._size = 0
 
 
 class Crowd:
@@ -21,6 +48,21 @@ class Crowd:
         self._per_app, self._per_namespace = per_app, per_namespace
         self._apps: Counter[Key] = Counter()
         self._namespaces: Counter[str] = Counter()
+        self._bytes: Counter[Key] = Counter()
+        self._all_bytes = 0
+
+    def take(self, app: Key, size: int) -> None:
+        """Keep *size* bytes of a request of *app* in memory; raises DaprError above a limit."""
+        if self._bytes[app] + size > PER_APP_BYTES or self._all_bytes + size > BYTES:
+            raise busy("the bodies of requests under way take too much memory")
+        self._bytes[app] += size
+        self._all_bytes += size
+
+    def give(self, app: Key, size: int) -> None:
+        self._all_bytes -= size
+        self._bytes[app] -= size
+        if not self._bytes[app]:
+            del self._bytes[app]
 
     @contextmanager
     def admit(self, app: Key) -> Iterator[None]:

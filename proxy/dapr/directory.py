@@ -13,6 +13,8 @@ class Directory:
     """Answers by name, for one app at a time; a new declaration replaces all of it."""
 
     def __init__(self) -> None:
+        self.known = False
+        """Something was declared."""
         self._snapshots: dict[str, Snapshot] = {}
         self._apps: dict[Key, App] = {}
         self._components: dict[Key, Component] = {}
@@ -22,6 +24,7 @@ class Directory:
     def declare(self, snapshots: Iterable[Snapshot]) -> None:
         """These are all the namespaces there are."""
         self._snapshots = {snapshot.namespace: snapshot for snapshot in snapshots}
+        self.known = True
         each = self._snapshots.values()
         self._apps = {app.key: app for one in each for app in one.apps}
         self._components = {component.key: component for one in each for component in one.components}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from api.component_scopes import is_named
 from api.errors import EvokeError
 from api.meta import Key
 from api.model import App, Option, Snapshot
@@ -19,8 +20,9 @@ from proxy.dapr.about import About, Metadata
 from proxy.dapr.bindings import Bindings
 from proxy.dapr.caller import Caller
 from proxy.dapr.calls import Calls
+from proxy.dapr.configuration_posts import Posts
 from proxy.dapr.configurations import Configurations, Watch
-from proxy.dapr.crowd import Crowd
+from proxy.dapr.crowd import Crowd, Held
 from proxy.dapr.directory import Directory
 from proxy.dapr.errors import unauthenticated
 from proxy.dapr.invocation import Answered, Content, Headers, Invocation, Invoker
@@ -63,6 +65,7 @@ class Runtime:
         self._secrets = Secrets(components)
         self._configurations = Configurations(components)
         self._invoker = Invoker(self.directory, self.calls, self._apps, self.app_token)
+        self._posts = Posts(self._configurations, self.directory, wiring.table, self._apps, self.app_token)
         self._about = About(self.directory)
         self._crowd = Crowd()
 
@@ -81,6 +84,15 @@ class Runtime:
         """Hold this around every call but a stream's: it raises DaprError when the app or its namespace has too many
         under way."""
         return self._crowd.admit(app.key)
+
+    def held(self) -> Held:
+        """Counts the bytes of one request's body."""
+        return Held(self._crowd)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is known what there is."""
+        return self.directory.known
 
     def app_token(self, app: App) -> str:
         """What *app* expects of whoever calls it (APP_API_TOKEN); empty: nothing, or it cannot be read."""
@@ -150,9 +162,14 @@ class Runtime:
         """Iterate over the watch for changes; end it with unsubscribe_configuration()."""
         return self._configurations.watch(caller, store, keys, metadata)
 
+    def post_configuration(self, caller: Caller, store: str, keys: Sequence[str], metadata: Mapping[str, str]) -> str:
+        """Post changes to the replicas of the app that there are; the id is for unsubscribe_configuration()."""
+        return self._posts.subscribe(caller, store, keys, metadata)
+
     async def unsubscribe_configuration(self, caller: Caller, store: str, id: str) -> None:  # noqa: A002 - Dapr's word
         """End a watch of the caller's own; its iteration ends."""
-        await self._configurations.end(caller, store, id)
+        if not await self._posts.unsubscribe(caller, store, id):
+            await self._configurations.end(caller, store, id)
 
     async def invoke(
         self,
@@ -182,6 +199,10 @@ class Runtime:
     def metadata(self, caller: Caller) -> Metadata:
         """What this runtime is to the app."""
         return self._about.metadata(caller)
+
+    def is_called(self, caller: Caller, app_id: str) -> bool:
+        """Whether *app_id* is the caller's own."""
+        return is_named(app_id, caller.app)
 
     def set_metadata(self, caller: Caller, key: str, value: str) -> None:
         """Set one of the app's own attributes."""
