@@ -22,6 +22,7 @@ from api.model import BuildSource, Snapshot
 from controller import agents, plan
 from controller.assign import Assignment, assign
 from controller.explanation import Explanation
+from controller.homes import homes
 from controller.scaler import Scaler
 from controller.store import Store
 from controller.substrate import Substrate
@@ -71,13 +72,15 @@ class Loop:
         *,
         expected: Collection[str] = (),
         tell: Callable[[Sequence[Status]], None] = lambda _: None,
+        settle: Callable[[Mapping[Key, str]], None] = lambda _: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store, self._substrate, self._control = store, substrate, control
-        self._tell, self._clock = tell, clock
+        self._tell, self._settle, self._clock = tell, settle, clock
         self._planning, self._scaling = asyncio.Event(), asyncio.Event()
         self._repeats = Repeats()
         self._assignments: dict[str, Assignment] = {}
+        self._homes: dict[Key, str] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._facts: dict[str, object] = {}
         self._scaler = Scaler(
@@ -179,9 +182,12 @@ class Loop:
                 self._snapshots[action.snapshot.namespace] = action.snapshot
 
     def _assign(self, observed: Observed) -> None:
-        """Give every subscription and source an owner among the connected proxies."""
+        """Give every subscription and source an owner among the connected proxies, and every function a home."""
         proxies = [name for name, role in observed.agents.items() if role == "proxy"]
         if proxies:
+            functions = [app.key for snapshot in self._snapshots.values() for app in snapshot.apps]
+            self._homes = homes(functions, proxies, self._homes)
+            self._settle(self._homes)
             self._assignments = assign(proxies, self._snapshots.values(), self._assignments)
             for name, mine in self._assignments.items():
                 self._control.assign(name, mine.subscriptions, mine.sources)

@@ -7,42 +7,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
-from api.errors import EvokeError, NotFound, Unavailable
-from api.frames import Endpoint
+from api.errors import EvokeError
 from api.meta import RevisionKey
 from api.model import Workload
 from controller.errors import StartFailed
+from controller.local import fixed_port
+from controller.local.app_facts import Binding
+from controller.local.endpoints import Control, endpoint
 from controller.local.forks import Launch, Running
 from controller.local.replicas import Replicas
 from controller.local.revisions import Record, Revisions
 from controller.local.starts import HEALTHY, Crashes, Pace
+from controller.local.troubles import Troubles
 
 log = logging.getLogger(__name__)
 
 QUICK_LOAD_MS = 100.0
 """Code that loads within this time is told to agents before the fork: requests wait in the socket's backlog, where
 none counts as an attempt when the start fails. Slower starts would use up the time limit of what waits."""
-PLATFORM_TROUBLE = 2
-"""Starts in a row that may fail for want of a zygote before the function's status speaks of it."""
-
-
-class Control(Protocol):
-    """What is needed of replicas.server.ControlServer."""
-
-    def endpoints(self, revision: RevisionKey, endpoints: Collection[Endpoint]) -> None: ...
-
-    async def close(
-        self,
-        revision: RevisionKey,
-        replicas: Collection[str],
-        last: bool,
-        timeout: float = 2.0,  # noqa: ASYNC109 - the real one's signature
-    ) -> bool: ...
+_AGAIN = 1.0
+"""Seconds until a replica is asked again to leave the port that another one needs."""
+_FAREWELLS = frozenset({0, -signal.SIGTERM, 128 + signal.SIGTERM})
+"""How a replica ends that did what it was told; programs in any language need not handle SIGTERM."""
 
 
 class Fleet:
@@ -55,17 +47,20 @@ class Fleet:
         launch: Callable[[Workload], Awaitable[Launch]],
         changed: Callable[[], None],
         ready: Callable[[Running], None] = lambda _: None,
+        bindings: Callable[[Workload], tuple[Binding, ...]] = lambda _: (),
     ) -> None:
-        self._revisions, self._control, self._launch = revisions, control, launch
-        self._changed, self._on_ready = changed, ready
-        self._paces: dict[RevisionKey, Pace] = {}
+        """*bindings* are those that the app of a workload may take as inputs."""
+        self._revisions, self._control, self._launch, self._bindings = revisions, control, launch, bindings
+        self.changed, self._on_ready = changed, ready
+        self._troubles = Troubles(revisions)
+        self._pace = self._troubles.pace
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self.replicas: Replicas
 
-    def adopts(self, revision: RevisionKey) -> bool:
-        """Whether a replica that is found running may stay."""
-        return self._revisions.get(revision) is not None
+    def adopts(self, revision: RevisionKey) -> Record | None:
+        """The revision of a replica that is found running; None: it may not stay."""
+        return self._revisions.get(revision)
 
     def set_wanted(self, revision: RevisionKey, count: int, drain: Collection[str] = ()) -> None:
         """Make *count* the wanted number; *drain* names those that should go."""
@@ -95,7 +90,7 @@ class Fleet:
 
     def retry(self) -> None:
         """Something that starts may have waited for has changed: try what was held back at once."""
-        for revision, pace in list(self._paces.items()):
+        for revision, pace in list(self._troubles.paces.items()):
             if pace.crashes.count:
                 pace.crashes = Crashes()
                 self.converge(revision)
@@ -108,11 +103,11 @@ class Fleet:
         if record.descriptor is None:
             self._start_check(record, pace)
             return
-        ready = self.replicas.of(revision, "ready")
-        missing = record.wanted - len(ready) - pace.starting
-        if missing < 0 and len(ready) > record.wanted:
-            self._drain(revision, ready[record.wanted :])
-        if missing > 0 and self._may_start(revision, pace):
+        ready, wanted = self.replicas.of(revision, "ready"), fixed_port.wanted(record)
+        missing = wanted - len(ready) - pace.starting
+        if missing < 0 and len(ready) > wanted:
+            self._drain(revision, ready[wanted:])
+        if missing > 0 and self._has_port(record) and self._may_start(revision, pace):
             for _ in range(1 if pace.crashes.count > 1 else missing):
                 pace.starting += 1
                 self._spawn(self._start(record, pace))
@@ -129,20 +124,24 @@ class Fleet:
             asyncio.get_running_loop().call_later(HEALTHY.total_seconds(), self._recovered, replica)
         else:
             self._revisions.change(replica.revision, problem="", message="")
-        self._changed()
+        self.changed()
+
+    def replica_judged(self, replica: Running) -> None:
+        """An app became unwell, or well again: agents hear of it, and the status says why nothing goes there."""
+        self._publish(replica.revision)
+        self._troubles.health(replica.revision, self.replicas.of(replica.revision, "ready"))
+        self.changed()
 
     def replica_gone(self, replica: Running) -> None:
         """A replica that had been ready ended."""
         self._publish(replica.revision)
         if replica.phase != "draining" and not (replica.condemned or replica.lost or self._stopping):
-            now = time.monotonic()
-            ready_for = None if replica.ready_at is None else now - replica.ready_at
-            reason = "OutOfMemory" if replica.reason.startswith("out of memory") else "CrashLoop"
             log.warning("%s ended: %s", replica.id, replica.reason)
-            self._failed(replica.revision, reason, f"replica {replica.id} ended: {replica.reason}", ready_for)
+            self._troubles.crashed(replica)
         replica.phase = "gone"
-        self.converge(replica.revision)
-        self._changed()
+        self._troubles.health(replica.revision, self.replicas.of(replica.revision, "ready"))
+        self._converge_all(replica.revision)
+        self.changed()
 
     async def stop(self, grace: timedelta | None = None) -> None:
         """End every task; with *grace* every replica too, and nothing starts any more."""
@@ -153,6 +152,33 @@ class Fleet:
         if grace is not None:
             seconds = grace.total_seconds()
             await asyncio.gather(*(self.replicas.stop(replica, seconds) for replica in self.replicas.all()))
+
+    def _converge_all(self, revision: RevisionKey) -> None:
+        """Converge *revision* and what may have waited for its port."""
+        record = self._revisions.get(revision)
+        for rival in fixed_port.rivals(record, self._revisions.all()) if record is not None else ():
+            self.converge(rival.key)
+        self.converge(revision)
+
+    def _has_port(self, record: Record) -> bool:
+        """Whether nobody else has the port that it insists on; older revisions are asked to leave it."""
+        rivals = fixed_port.rivals(record, self._revisions.all())
+        if any(self._pace(rival.key).checking or self._pace(rival.key).starting for rival in rivals):
+            return False
+        running = [(rival, one) for rival in rivals for one in self.replicas.of(rival.key)]
+        others = [one for rival, one in running if rival.key.function_key != record.key.function_key]
+        self._troubles.port(record.key, next(iter(others), None))
+        for rival, replica in running:
+            if fixed_port.yields(rival, record) and replica.phase == "ready":
+                replica.phase = "draining"
+                self._spawn(self._vacate(replica))
+        return not running
+
+    async def _vacate(self, replica: Running) -> None:
+        await self._close_and_stop(replica.revision, [replica], last=False)
+        if not replica.gone.is_set():
+            await asyncio.sleep(_AGAIN)  # an agent still uses it
+        self._converge_all(replica.revision)
 
     def _may_start(self, revision: RevisionKey, pace: Pace) -> bool:
         if pace.crashes.count > 1 and pace.starting:
@@ -169,23 +195,27 @@ class Fleet:
         self.converge(revision)
 
     def _start_check(self, record: Record, pace: Pace) -> None:
-        if not pace.checking and not pace.broken and self._may_start(record.key, pace):
+        if pace.checking or pace.broken or not self._has_port(record):
+            return
+        if self._may_start(record.key, pace):
             pace.checking = True
             self._spawn(self._check(record, pace))
 
     async def _check(self, record: Record, pace: Pace) -> None:
         try:
-            descriptor = await self.replicas.check(await self._launch(record.workload))
+            descriptor, facts = await self.replicas.check(
+                await self._launch(record.workload), self._bindings(record.workload)
+            )
         except EvokeError as error:
             pace.broken = isinstance(error, StartFailed) and error.permanent
-            self._not_started(record.key, error)
+            self._troubles.not_started(record.key, error)
         else:
             pace.crashes = Crashes()
-            self._revisions.change(record.key, descriptor=descriptor, problem="", message="")
+            self._revisions.change(record.key, descriptor=descriptor, app=facts, problem="", message="")
         finally:
             pace.checking = False
-        self.converge(record.key)
-        self._changed()
+        self._converge_all(record.key)
+        self.changed()
 
     async def _start(self, record: Record, pace: Pace) -> None:
         try:
@@ -195,37 +225,16 @@ class Fleet:
         except EvokeError as error:
             log.warning("%s does not start: %s", record.key, error)
             self._publish(record.key)
-            self._not_started(record.key, error)
+            self._troubles.not_started(record.key, error)
         finally:
             pace.starting -= 1
-        self.converge(record.key)
-        self._changed()
-
-    def _not_started(self, revision: RevisionKey, error: EvokeError) -> None:
-        if not isinstance(error, Unavailable):
-            secret = "SecretNotFound" if isinstance(error, NotFound) else "CrashLoop"
-            self._failed(revision, error.reason if isinstance(error, StartFailed) else secret, str(error))
-            return
-        pace, now = self._pace(revision), time.monotonic()  # the platform's trouble, not its own: told when it lasts
-        if pace.crashes.not_before <= now:  # starts at the same time fail for the same cause
-            pace.crashes = pace.crashes.after_failure(now)
-        if pace.crashes.count > PLATFORM_TROUBLE:
-            self._revisions.change(revision, problem="Starting", message=str(error))
-
-    def _failed(self, revision: RevisionKey, reason: str, message: str, ready_for: float | None = None) -> None:
-        pace = self._pace(revision)
-        pace.crashes = pace.crashes.after_failure(time.monotonic(), ready_for=ready_for)
-        if pace.crashes.count > 1 or ready_for is None:
-            self._revisions.change(revision, problem=reason, message=message)
+        self._converge_all(record.key)
+        self.changed()
 
     def _recovered(self, replica: Running) -> None:
         if replica.phase == "ready":
-            self._recover(replica.revision)
-            self._changed()
-
-    def _recover(self, revision: RevisionKey) -> None:
-        self._pace(revision).crashes = Crashes()
-        self._revisions.change(revision, problem="", message="")
+            self._troubles.recovered(replica.revision)
+            self.changed()
 
     def _drain(self, revision: RevisionKey, leaving: Collection[Running]) -> None:
         for replica in leaving:
@@ -248,10 +257,10 @@ class Fleet:
                 self._revisions.change(revision, wanted=ready)
         else:
             await asyncio.gather(*(self.replicas.stop(replica, grace) for replica in alive))
-            if alive and all(replica.exit == 0 for replica in alive):  # it lived for as long as it was wanted
-                self._recover(revision)
+            if alive and all(replica.exit in _FAREWELLS for replica in alive):  # it lived for as long as it was wanted
+                self._troubles.recovered(revision)
         self._publish(revision)
-        self._changed()
+        self.changed()
 
     async def _remove(self, revision: RevisionKey) -> None:
         record = self._revisions.change(revision, wanted=0)
@@ -264,28 +273,16 @@ class Fleet:
         await asyncio.gather(*(self.replicas.stop(replica, grace) for replica in leaving))
         self._control.endpoints(revision, ())
         self._revisions.remove(revision)
-        self._paces.pop(revision, None)
-        self._changed()
+        self._troubles.paces.pop(revision, None)
+        self.changed()
 
     def _publish(self, revision: RevisionKey) -> None:
         """Tell the agents which replicas serve."""
+        record = self._revisions.get(revision)
+        workload = record.workload if record is not None else None
         serving = self.replicas.of(revision, "starting", "ready", "draining")  # the control server hides what it closed
-        self._control.endpoints(revision, [endpoint for replica in serving if (endpoint := self._endpoint(replica))])
-
-    def _endpoint(self, replica: Running) -> Endpoint | None:
-        described = replica.descriptor
-        if described is None or replica.gone.is_set():
-            return None
-        return Endpoint(
-            replica=replica.id,
-            address=self.replicas.address(replica.id),
-            credit=described.concurrency,
-            batch=described.batch,
-            ordered=described.ordered,
-        )
-
-    def _pace(self, revision: RevisionKey) -> Pace:
-        return self._paces.setdefault(revision, Pace())
+        found = [endpoint(replica, self.replicas.address(replica), workload) for replica in serving]
+        self._control.endpoints(revision, [one for one in found if one is not None])
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)

@@ -34,6 +34,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     source: Path
     environment: Environment
     env: dict[str, str]
+    listens: bool | None = None
+    """Of a program: whether an earlier replica of the revision did; None: there was none."""
 
 
 class Running(msgspec.Struct, kw_only=True, eq=False):
@@ -58,6 +60,14 @@ class Running(msgspec.Struct, kw_only=True, eq=False):
     """Why it is killed before its time, and not for a fault of the revision."""
     lost: bool = False
     """It ended with its zygote: no fault of its own."""
+    program: bool = False
+    """It is another program than our framework: an app."""
+    port: int = 0
+    """Of a program: where it is to listen on the loopback."""
+    host: str = ""
+    """Of a program: the address that it listens at; empty: it does not listen."""
+    unwell: str = ""
+    """Of a program: why it gets no work although it runs."""
 
 
 async def fork(replica: Running, launch: Launch, zygote: Zygote, listener: socket.socket, log: Path) -> wire.Descriptor:
@@ -78,6 +88,24 @@ async def fork(replica: Running, launch: Launch, zygote: Zygote, listener: socke
     if isinstance(status, wire.LoadFailure):
         raise _load_failed(status)
     return status
+
+
+async def fork_program(replica: Running, launch: Launch, zygote: Zygote, listener: socket.socket, log: Path) -> None:
+    """Fork *replica* into its program; StartFailed when there is none. It need not listen yet."""
+    replica.zygote = zygote
+    reading = await _send(replica, launch, zygote, listener, log)
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            line = await _read_line(reading)
+    except TimeoutError:
+        raise Unavailable("its zygote does not start it in time") from None
+    finally:
+        os.close(reading)
+    if line:
+        status = _status.decode(line)
+        raise StartFailed(
+            "HandlerError", f"{status.code} {status.message}" if isinstance(status, wire.LoadFailure) else ""
+        )
 
 
 async def ask_descriptor(path: Path) -> wire.Descriptor:
@@ -112,6 +140,7 @@ async def _send(replica: Running, launch: Launch, zygote: Zygote, listener: sock
         limits=wire.Limits(memory=launch.workload.resources.memory),
         concurrency=launch.workload.concurrency,
         check=replica.check,
+        command=list(launch.workload.command) if launch.workload.host == "command" else [],
     )
     try:
         started = await zygote.start(request, [listener.fileno(), handle, writing])

@@ -25,6 +25,10 @@ LONGEST = 64 << 20
 """Bytes of one file, of which the last ones are kept when it is cut."""
 _LAST = 8 << 20
 """Bytes read from the end of each file."""
+_WORDS = 4 << 10
+"""Bytes in which the last words are looked for."""
+
+_UNTOLD = datetime.min.replace(tzinfo=UTC)
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +105,20 @@ async def follow(folder: Path, query: Query, *, past: Callable[[], list[dict[str
         await asyncio.sleep(POLL)
 
 
+def last_words(path: Path, lines: int = 3) -> str:
+    """The last *lines* of a file on one line, as messages; empty where there are none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, _size(path) - _WORDS))
+            found = [raw for raw in file.read().split(b"\n") if raw.strip()]
+    except FileNotFoundError:
+        return ""
+    messages = [
+        str((_decode(raw) or {}).get("message") or raw.decode(errors="replace")).strip() for raw in found[-lines:]
+    ]
+    return " | ".join(messages)[-500:]
+
+
 def plain(path: Path) -> list[dict[str, Any]]:
     """A text file as log lines."""
     if not path.is_file():
@@ -135,7 +153,7 @@ def moment(line: dict[str, Any]) -> datetime:
     try:
         found = datetime.fromisoformat(str(line.get("time")))
     except ValueError:
-        return datetime.min.replace(tzinfo=UTC)
+        return _UNTOLD
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
@@ -168,7 +186,9 @@ def _lines(path: Path, data: bytes) -> Iterable[dict[str, Any]]:
         if line is None:
             stamp = stamp or _modified(path)
             line = {"time": stamp, "severity": "INFO", "message": raw.decode(errors="replace")}
-        stamp = str(line.get("time", stamp))
+        if moment(line) == _UNTOLD:  # other loggers tell time otherwise
+            line["time"] = stamp = stamp or _modified(path)
+        stamp = str(line["time"])
         yield {**where, **line}
 
 

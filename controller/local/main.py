@@ -26,6 +26,7 @@ from api.frames import Notice
 from api.meta import Key
 from controller.local import sqlite
 from controller.local.announcements import Announcements
+from controller.local.app_ports import AppPorts
 from controller.local.broker_repair import Repair
 from controller.local.feed import Feed
 from controller.local.functions import Functions
@@ -68,8 +69,10 @@ class Controller:
         self.control = ControlServer(self.paths.socket("control"), epoch, self._agents_changed, self._noticed)
         self.store = sqlite.SqliteStore(self._db, _decode)
         revisions = Revisions(self._db)
-        self.substrate = LocalSubstrate(self.paths, here, revisions, self.control, self.feed)
-        self.loop = Loop(self.store, self.substrate, self.control, tell=Announcements(self.feed).tell)
+        ports = AppPorts(self._db, seed=str(self.paths.state))
+        self.substrate = LocalSubstrate(self.paths, here, revisions, self.control, self.feed, ports)
+        told = Announcements(self.feed).tell
+        self.loop = Loop(self.store, self.substrate, self.control, tell=told, settle=self.substrate.settle)
         self._letters = Letters(self.paths.socket("plane-0"))
         self._functions = Functions(revisions, self.substrate, self.control, self.loop, self._letters)
         self.service = Service(

@@ -20,6 +20,7 @@ import msgspec
 import uvloop
 
 from api import platform
+from controller.local.app_listeners import socket_of
 from controller.local.paths import Paths
 from controller.local.secrets import Secrets
 from gateway.main import GatewaySettings
@@ -58,7 +59,7 @@ def parts(settings: Settings) -> dict[str, Coroutine[Any, Any, None]]:
             cache=paths.state / "snapshots" / agent,
             agent=agent,
             operations=paths.socket(settings.name),
-            dapr_socket=paths.socket("dapr") if first else None,
+            dapr_socket=paths.socket(socket_of(agent)),
             dapr=here.dapr if first else None,
             platform=here,
             resolve=resolve,

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import get_args
 
@@ -18,7 +19,8 @@ import msgspec
 from api import platform
 from api.errors import EvokeError
 from controller.errors import PortTaken
-from controller.local import environments
+from controller.local import environments, sqlite
+from controller.local.app_ports import AppPorts
 from controller.local.paths import Paths, prepare
 from controller.local.zygotes import inherited
 from eventbus import embedded
@@ -57,6 +59,7 @@ def children(settings: Settings) -> list[Child]:
     _rotate(paths)
     here = platform.choose(platform.load(paths.state), http_port=settings.port, durability=settings.durability)
     platform.save(paths.state, here)
+    _renew(paths)
     config = paths.state / "nats.conf"
     embedded.write_config(config, broker(paths, here))
     base = asyncio.run(environments.Environments().ensure(log=paths.log("environment")))
@@ -77,6 +80,13 @@ def children(settings: Settings) -> list[Child]:
             for number in range(1, settings.proxies + 1)
         ),
     ]
+
+
+def _renew(paths: Paths) -> None:
+    """Let go of the ports of apps that somebody else has taken since; nothing of ours listens yet."""
+    if paths.database.exists():
+        with closing(sqlite.connect(paths.database)) as db:
+            AppPorts(db, seed=str(paths.state)).renew()
 
 
 def _rotate(paths: Paths) -> None:

@@ -13,19 +13,24 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
+from api.errors import Unavailable
 from api.meta import RevisionKey
 from api.model import Phase, Replica
 from controller.errors import StartFailed
+from controller.local import strays
+from controller.local.app_facts import AppFacts, Binding, handlers
+from controller.local.apps import Apps
 from controller.local.forks import Launch, Running, ask_descriptor, fork
+from controller.local.notes import Note, Notes
+from controller.local.owner import Owner
 from controller.local.paths import Paths
 from controller.local.processes import ending, oom_kills
+from controller.local.revisions import Record
 from controller.local.starts import FairSlots
 from controller.local.zygotes import Zygote, Zygotes
 from functions_framework.zygote_wire import Descriptor, Exited
@@ -39,40 +44,17 @@ _EXIT = 1.0
 """Seconds beyond its grace in which a replica that uses all of it ends by itself."""
 _KILL_PATIENCE = 5.0
 """Seconds until a killed process must be gone."""
-
-
-class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands beside a replica's socket."""
-
-    revision: RevisionKey
-    since: datetime
-
-
-class Owner(Protocol):
-    """Who decides what a change means."""
-
-    def replica_listens(self, replica: Running) -> None:
-        """Its socket takes requests, which wait there until it serves."""
-        ...
-
-    def replica_ready(self, replica: Running) -> None:
-        """It serves."""
-        ...
-
-    def replica_gone(self, replica: Running) -> None:
-        """A process that had been ready ended; *reason* says how."""
-        ...
-
-    def adopts(self, revision: RevisionKey) -> bool:
-        """Whether a replica that is found running may stay."""
-        ...
+_FAREWELL = 5.0
+"""Seconds that the program of a check run gets to end by itself."""
+_NOBODY = RevisionKey("", "", "")
 
 
 class Replicas:
     """Every replica of this machine."""
 
-    def __init__(self, paths: Paths, base: str, owner: Owner) -> None:
-        self._paths, self._owner = paths, owner
+    def __init__(self, paths: Paths, base: str, owner: Owner, apps: Apps) -> None:
+        self._paths, self._owner, self.apps = paths, owner, apps
+        self._notes = Notes(paths.replicas)
         self._slots = FairSlots(os.cpu_count() or 1)
         self._oom_kills = oom_kills()
         self._table: dict[str, Running] = {}
@@ -102,7 +84,7 @@ class Replicas:
                 id=replica.id,
                 revision=replica.revision,
                 phase=replica.phase,
-                address=self.address(replica.id),
+                address=self.address(replica),
                 since=replica.since,
                 reason=replica.reason,
                 exit=replica.exit,
@@ -110,18 +92,28 @@ class Replicas:
             for replica in self.all()
         )
 
-    def address(self, replica: str) -> str:
-        """Where it listens."""
-        return f"unix:{self._socket(replica)}"
+    def address(self, replica: Running) -> str | None:
+        """Where it listens; None: nowhere."""
+        return (replica.host or None) if replica.program else f"unix:{self._notes.socket(replica.id)}"
 
-    async def check(self, launch: Launch) -> Descriptor:
-        """Load the handler once without serving; StartFailed with file and line when it cannot be loaded."""
+    def holder(self, port: int, but: Running | None = None) -> Running | None:
+        """Who listens, or is about to, at a port that is not ours to choose."""
+        return next((one for one in self._table.values() if one.port == port and one is not but), None)
+
+    async def check(self, launch: Launch, bindings: Collection[Binding] = ()) -> tuple[Descriptor, AppFacts | None]:
+        """Load the handler once without serving, or start the program once and ask what it takes; StartFailed with
+        file and line, or its last words, when that does not work."""
         replica = self._new(launch, check=True)
         try:
             with socket.socket(socket.AF_UNIX) as nowhere:
-                return await self._fork(replica, launch, nowhere)
+                found = await self._fork(replica, launch, nowhere)
+            if not replica.program:
+                return found, None
+            facts = await self.apps.ask(replica, launch.workload, bindings)
+            shown = handlers(launch.workload, facts.declared, listens=bool(replica.host))
+            return msgspec.structs.replace(found, handlers=shown), facts
         finally:
-            await self._end(replica)
+            await self._dismiss(replica)
 
     async def start(self, launch: Launch, expected: Descriptor | None = None) -> None:
         """Start one replica and see it ready; StartFailed or Unavailable when it does not become so.
@@ -131,12 +123,14 @@ class Replicas:
         replica = self._new(launch)
         try:
             with socket.socket(socket.AF_UNIX) as listener:
-                listener.bind(str(self._socket(replica.id)))
-                listener.listen(_BACKLOG)
+                if not replica.program:
+                    listener.bind(str(self._notes.socket(replica.id)))
+                    listener.listen(_BACKLOG)
                 descriptor = await self._fork(replica, launch, listener, expected)
             if replica.gone.is_set():
                 raise StartFailed("CrashLoop", f"ended as soon as it was ready: {replica.reason}")
             self._ready(replica, descriptor)
+            self.apps.watch(replica, launch.workload, self._owner.replica_judged)
         except BaseException:
             await self._end(replica)
             raise
@@ -175,6 +169,7 @@ class Replicas:
         for replica in list(self._table.values()):
             if replica.zygote is zygote and replica.pid and replica.id not in children:
                 replica.lost = True
+                strays.end([replica.id])
                 self.exited(Exited(id=replica.id, pid=replica.pid, code=-signal.SIGKILL))
         for name, pid in children.items():
             if name not in self._table and name not in self._adopting:
@@ -183,9 +178,10 @@ class Replicas:
     async def adopted(self) -> None:
         """Wait until everything found is adopted or ended, then remove what the dead left behind."""
         await asyncio.gather(*self._adopting.values())
-        for path in self._paths.replicas.iterdir():
-            if path.stem not in self._table:
-                path.unlink(missing_ok=True)
+        dead = self._notes.others(self._table)
+        strays.end(dead)
+        for name in dead:
+            self._notes.remove(name)
 
     async def _fork(
         self, replica: Running, launch: Launch, listener: socket.socket, expected: Descriptor | None = None
@@ -194,8 +190,10 @@ class Replicas:
         release = await self._slots.take(replica.revision.function_key)
         timer = asyncio.get_running_loop().call_later(_SLOT_TIME, release)
         try:
-            zygote = await self.zygotes.at(launch.environment)
             file = self._paths.replica_log(replica.revision, replica.id)
+            if replica.program:  # what it imports is its own: any zygote will do
+                return await self.apps.begin(replica, launch, await self.zygotes.any(), listener, file)
+            zygote = await self.zygotes.at(launch.environment)
             if expected is not None:
                 replica.descriptor = expected
                 asyncio.get_running_loop().call_soon(self._owner.replica_listens, replica)  # once the fork is asked for
@@ -207,21 +205,34 @@ class Replicas:
 
     async def _adopt(self, zygote: Zygote, name: str, pid: int) -> None:
         """Take a replica over that an earlier controller started, or end it."""
+        replica = Running(id=name, revision=_NOBODY, since=datetime.now(UTC), pid=pid, zygote=zygote)
         try:
-            note = msgspec.json.decode(self._note(name).read_bytes(), type=Note)
-            if not self._owner.adopts(note.revision):
+            note = self._notes.read(name)
+            record = self._owner.adopts(note.revision)
+            if record is None:
                 raise LookupError(f"{note.revision} is no more")
-            descriptor = await ask_descriptor(self._socket(name))
+            replica.revision, replica.since, replica.port = note.revision, note.since, note.port
+            replica.program = record.workload.host == "command"
+            descriptor = await self._known(replica, record)
         except (OSError, LookupError, ValueError) as error:  # TimeoutError is an OSError
             log.info("ending %s: %r", name, error)
             await zygote.signal(name, signal.SIGKILL)
             return
         finally:
             self._adopting.pop(name, None)
-        replica = Running(id=name, revision=note.revision, since=note.since, pid=pid, zygote=zygote)
         self._table[name] = replica
         self._ready(replica, descriptor)
+        self.apps.watch(replica, record.workload, self._owner.replica_judged)
         log.info("adopted %s (pid %d)", name, pid)
+
+    async def _known(self, replica: Running, record: Record) -> Descriptor:
+        """What a replica can take that an earlier controller started."""
+        if not replica.program:
+            return await ask_descriptor(self._notes.socket(replica.id))
+        if record.descriptor is None:
+            raise LookupError(f"{record.key} was never checked")
+        await self.apps.adopt(replica, record.workload, listens=bool(record.descriptor.concurrency))
+        return record.descriptor
 
     def _new(self, launch: Launch, *, check: bool = False) -> Running:
         """A replica with a name of its own; long names are cut because its socket's path is limited."""
@@ -230,14 +241,28 @@ class Replicas:
         replica = Running(
             id=f"check-{name}" if check else name, revision=revision, since=datetime.now(UTC), check=check
         )
+        if launch.workload.host == "command":
+            replica.program = True
+            self._give_port(replica, launch.workload.port)
         self._table[replica.id] = replica
         if not check:
-            self._note(name).write_bytes(msgspec.json.encode(Note(revision=revision, since=replica.since)))
+            self._notes.write(name, Note(revision=revision, since=replica.since, port=replica.port))
         return replica
+
+    def _give_port(self, replica: Running, fixed: int) -> None:
+        if fixed and (other := self.holder(fixed)) is not None:
+            raise Unavailable(f"port {fixed} is used by {other.id}", hint="let the app listen at $APP_PORT")
+        replica.port = fixed or self.apps.ports.lend(replica.id)
 
     def _ready(self, replica: Running, descriptor: Descriptor) -> None:
         replica.descriptor, replica.phase, replica.ready_at = descriptor, "ready", time.monotonic()
         self._owner.replica_ready(replica)
+
+    async def _dismiss(self, replica: Running) -> None:
+        """End what a check has started; a program may say goodbye."""
+        if replica.program and replica.zygote is not None and replica.pid:
+            await self.stop(replica, _FAREWELL)
+        await self._end(replica)
 
     async def _end(self, replica: Running) -> None:
         """Kill it if it still lives, and forget it."""
@@ -252,17 +277,11 @@ class Replicas:
 
     def _forget(self, replica: Running) -> None:
         self._table.pop(replica.id, None)
-        self._note(replica.id).unlink(missing_ok=True)
-        self._socket(replica.id).unlink(missing_ok=True)
+        self.apps.forget(replica.id)
+        self._notes.remove(replica.id)
 
     def _ending(self, code: int) -> str:
         """How it ended; a SIGKILL is put down to memory when the kernel has just killed for it."""
         kills = oom_kills()
         killed, self._oom_kills = kills > self._oom_kills, kills
         return "out of memory, killed by the kernel" if killed and code == -signal.SIGKILL else ending(code)
-
-    def _socket(self, replica: str) -> Path:
-        return self._paths.replicas / f"{replica}.sock"
-
-    def _note(self, replica: str) -> Path:
-        return self._paths.replicas / f"{replica}.json"

@@ -16,6 +16,7 @@ from api.actions import RevisionState
 from api.meta import RevisionKey
 from api.model import Bundle, Workload
 from api.scaling import ScalePolicy
+from controller.local.app_facts import AppFacts
 from functions_framework.zygote_wire import Descriptor
 
 
@@ -27,6 +28,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     created: datetime
     wanted: int = 0
     descriptor: Descriptor | None = None
+    app: AppFacts | None = None
+    """Of a Dapr app: what it said when it was checked."""
     problem: str = ""
     message: str = ""
 
@@ -45,6 +48,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
             message=self.message,
             wanted=self.wanted,
             credit=self.descriptor.concurrency if self.descriptor is not None else 0,
+            declared=self.app.declared if self.app is not None else None,
             created=self.created,
             workload=self.workload,
             scale=self.scale,
@@ -110,10 +114,10 @@ class Revisions:
         self._states[record.key] = record.state()
         self._db.execute(
             "INSERT INTO revisions (namespace, function, revision, digest, workload, scale, created, wanted,"
-            " descriptor, problem, message) VALUES (?,?,?,?,?,?,?,?,?,?,?)"
+            " descriptor, app, problem, message) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
             " ON CONFLICT DO UPDATE SET digest=excluded.digest,"
             " workload=excluded.workload, scale=excluded.scale, wanted=excluded.wanted, descriptor=excluded.descriptor,"
-            " problem=excluded.problem, message=excluded.message",
+            " app=excluded.app, problem=excluded.problem, message=excluded.message",
             (
                 *msgspec.structs.astuple(record.key),
                 self._states[record.key].digest,
@@ -122,6 +126,7 @@ class Revisions:
                 record.created.isoformat(),
                 record.wanted,
                 msgspec.json.encode(record.descriptor) if record.descriptor else None,
+                msgspec.json.encode(record.app) if record.app else None,
                 record.problem,
                 record.message,
             ),
@@ -136,6 +141,7 @@ def _record(row: sqlite3.Row) -> Record:
         created=datetime.fromisoformat(row["created"]),
         wanted=row["wanted"],
         descriptor=msgspec.json.decode(row["descriptor"], type=Descriptor) if row["descriptor"] else None,
+        app=msgspec.json.decode(row["app"], type=AppFacts) if row["app"] else None,
         problem=row["problem"],
         message=row["message"],
     )

@@ -81,6 +81,8 @@ def connect(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA synchronous=NORMAL")  # survives kill -9; after a power cut the last seconds may be missing
     db.execute("PRAGMA cache_size=-1024")
     db.executescript(_SCHEMA)
+    if "app" not in {row[1] for row in db.execute("PRAGMA table_info(revisions)")}:  # of an earlier release
+        db.execute("ALTER TABLE revisions ADD COLUMN app BLOB")
     db.row_factory = sqlite3.Row
     return db
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import asyncio
+import os
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,20 +25,26 @@ from api.actions import (
 )
 from api.errors import NotFound
 from api.meta import Key, RevisionKey
-from api.model import BuildSource, Bundle, Directory, Route, Snapshot, Subscription, Workload
+from api.model import App, BuildSource, Bundle, Directory, Route, Snapshot, Subscription, Workload
 from api.platform import Platform
 from builder import requirements
 from controller.errors import NotHere
 from controller.local import logs
+from controller.local.app_facts import Binding, bindings
+from controller.local.app_listeners import Listeners
+from controller.local.app_ports import AppPorts
+from controller.local.apps import Apps
 from controller.local.builds import Builds
-from controller.local.environments import Environments
+from controller.local.environments import Environment, Environments
 from controller.local.feed import Feed
 from controller.local.fleet import Fleet
 from controller.local.forks import Launch, Running
 from controller.local.paths import Paths
+from controller.local.questions import Questions
 from controller.local.replicas import Replicas
 from controller.local.revisions import Revisions, bundle_of
 from controller.local.secrets import Secrets
+from controller.local.surroundings import Place, of_handler, of_program
 from controller.local.trees import Trees
 from replicas.server import ControlServer
 
@@ -45,8 +52,8 @@ CAPABILITIES = frozenset({"processes", "folders"})
 """What this substrate honours beyond what every one does."""
 
 
-IMPORT_SHARE = 0.9
-"""Part of serving.timeout that an import may take: it says where it hangs before the start as a whole is given up."""
+PUBLISHED = 2.0
+"""Seconds for which the first start of an app waits for the snapshot that names it."""
 
 
 class ColdStarts(msgspec.Struct, frozen=True):
@@ -60,7 +67,13 @@ class LocalSubstrate:
     """See controller.substrate.Substrate."""
 
     def __init__(
-        self, paths: Paths, platform: Platform, revisions: Revisions, control: ControlServer, feed: Feed
+        self,
+        paths: Paths,
+        platform: Platform,
+        revisions: Revisions,
+        control: ControlServer,
+        feed: Feed,
+        ports: AppPorts,
     ) -> None:
         self._paths, self._platform, self._revisions = paths, platform, revisions
         self._control, self._feed = control, feed
@@ -72,9 +85,13 @@ class LocalSubstrate:
         self.secrets = Secrets(paths.secrets)
         self.trees = Trees(self._changed)
         self.builds = Builds(paths, self.environments, self.trees, self._changed)
-        self.fleet = Fleet(revisions, control, self._launch, self._changed, self._announce)
-        self.replicas = Replicas(paths, self.environments.digest(), self.fleet)
+        self.fleet = Fleet(revisions, control, self._launch, self._changed, self._announce, self._bindings)
+        self.apps = Apps(ports, self._token)
+        self.replicas = Replicas(paths, self.environments.digest(), self.fleet, self.apps)
         self.fleet.replicas = self.replicas
+        self.listeners = Listeners(ports, control)
+        self._questions = Questions(revisions, self.fleet, self._launch, self._bindings)
+        self._published = asyncio.Event()
 
     def subscribe(self, changed: Callable[[], None]) -> None:
         """Call *changed* whenever an observation would differ."""
@@ -94,7 +111,9 @@ class LocalSubstrate:
         """Stop builds and let every replica finish; the agents must be gone or idle by now."""
         await self.builds.stop()
         grace = max((record.workload.grace for record in self._revisions.all()), default=None)
+        await self._questions.stop()
         await self.fleet.stop(grace)
+        await self.apps.aclose()
         await self.replicas.zygotes.stop()
 
     async def observe(self, sources: Sequence[tuple[Key, BuildSource]] | None = None) -> Observed:
@@ -129,8 +148,16 @@ class LocalSubstrate:
             case Publish(snapshot=snapshot):
                 self._snapshots[snapshot.namespace] = snapshot
                 self._control.publish(snapshot)
+                self._published.set()
+                self._published = asyncio.Event()
+                self._questions.ask()
             case HandOver():
                 raise NotHere("replica counts of processes are set by Evoke alone", hint="remove the foreign scaler")
+
+    def settle(self, homes: Mapping[Key, str]) -> None:
+        """Each function has its listeners and its proxy where *homes* says."""
+        records = self._revisions.all()
+        self.listeners.settle(homes, {one.key.function_key for one in records if one.workload.host == "command"})
 
     @property
     def snapshots(self) -> dict[str, Snapshot]:
@@ -184,25 +211,51 @@ class LocalSubstrate:
         environment = self.environments.find(bundle.runtime)
         if environment is None:  # somebody emptied the cache
             environment = await self.environments.ensure(requirements.read(Path(bundle.source)))
-        return Launch(workload=workload, source=Path(bundle.source), environment=environment, env=self._env(workload))
+        described = record.descriptor
+        return Launch(
+            workload=workload,
+            source=Path(bundle.source),
+            environment=environment,
+            env=await self._env(workload, environment),
+            listens=bool(described.concurrency) if described is not None else None,
+        )
 
-    def _env(self, workload: Workload) -> dict[str, str]:
-        key, function = workload.key, workload.key.function_key
-        return {
-            "EVOKE_IMPORT_TIMEOUT": f"{IMPORT_SHARE * workload.start_timeout.total_seconds():g}",
-            **{env.name: self.secrets.resolve(key.namespace, env.value) for env in workload.env},
-            "FUNC_CONTEXT": workload.context.decode(),
-            "FUNCTION_TARGET": workload.target,
-            "PORT": str(workload.port),
-            "POD_NAMESPACE": key.namespace,
-            "K_SERVICE": key.function,
-            "K_REVISION": f"{key.function}-{key.revision}",
-            "DAPR_HTTP_ENDPOINT": f"http://{self._platform.dapr}",
-            "DAPR_API_TOKEN": self._platform.token(function),
-            "EVOKE_DAPR_SOCKET": str(self._paths.socket("dapr")),
-            "EVOKE_LOG": "json",
-            "EVOKE_GRACE": str(math.ceil(workload.grace.total_seconds())),
-        }
+    async def _env(self, workload: Workload, environment: Environment) -> dict[str, str]:
+        function, program = workload.key.function_key, workload.host == "command"
+        own = {env.name: self.secrets.resolve(function.namespace, env.value) for env in workload.env}
+        place = Place(
+            platform=self._platform,
+            socket=self._paths.socket(self.listeners.socket(function)),
+            app=await self._named(function) if program else App(key=function, id=function.name),
+            listener=self.listeners.of(function) if program else None,
+        )
+        if program:
+            return of_program(workload, own, place, environment, os.environ.get("PATH", os.defpath))
+        return of_handler(workload, own, place)
+
+    async def _named(self, function: Key) -> App:
+        """The app of *function*, in whose first moments the snapshot is on its way."""
+        try:
+            async with asyncio.timeout(PUBLISHED):
+                while (found := self._app(function)) is None:
+                    await self._published.wait()
+        except TimeoutError:
+            return App(key=function, id=function.name)
+        return found
+
+    def _app(self, function: Key) -> App | None:
+        snapshot = self._snapshots.get(function.namespace)
+        return next((app for app in snapshot.apps if app.key == function), None) if snapshot else None
+
+    def _bindings(self, workload: Workload) -> tuple[Binding, ...]:
+        function = workload.key.function_key
+        app, snapshot = self._app(function), self._snapshots.get(function.namespace)
+        return bindings(snapshot.components, app) if snapshot is not None and app is not None else ()
+
+    def _token(self, workload: Workload) -> str:
+        """What the app expects of its callers; empty: nothing."""
+        token = next((env.value for env in workload.env if env.name == "APP_API_TOKEN"), "")
+        return self.secrets.resolve(workload.key.namespace, token)
 
     def _announce(self, replica: Running) -> None:
         if not replica.start_ms:

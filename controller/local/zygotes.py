@@ -192,6 +192,11 @@ class Zygotes:
         await zygote.ready()
         return zygote
 
+    async def any(self) -> Zygote:
+        """A connected zygote for a program, which brings its own environment."""
+        await self.base.ready()
+        return self.base
+
     async def found(self) -> None:
         """Wait until the base zygote and those below it have told their children; Unavailable if one does not."""
         await self.base.ready()

@@ -14,6 +14,8 @@ from api.errors import NotFound
 from api.meta import RevisionKey
 from api.model import Bundle, Resources, Workload
 from api.scaling import ScalePolicy
+from controller.local.app_ports import AppPorts
+from controller.local.apps import Apps
 from controller.local.environments import Environment
 from controller.local.fleet import Fleet
 from controller.local.forks import Launch
@@ -56,7 +58,8 @@ class Bench:
         self.revisions = Revisions(self.db)
         self._changed = asyncio.Event()
         self.fleet = Fleet(self.revisions, self.agents, self._launch, self._changed.set)
-        self.replicas = self.fleet.replicas = Replicas(paths, BASE.digest, self.fleet)
+        self.apps = Apps(AppPorts(self.db, seed=str(paths.run)), lambda _: "")
+        self.replicas = self.fleet.replicas = Replicas(paths, BASE.digest, self.fleet, self.apps)
 
     async def __aenter__(self):
         self.replicas.zygotes.start()
@@ -66,6 +69,7 @@ class Bench:
 
     async def __aexit__(self, *_):
         await self.fleet.stop()
+        await self.apps.aclose()
         await self.replicas.zygotes.stop()
         self.db.close()
 
