@@ -29,6 +29,7 @@ from proxy.buses import Buses
 from proxy.closing import Closings
 from proxy.components.components import Components
 from proxy.components.surroundings import Surroundings
+from proxy.dapr.caller import Caller
 from proxy.dapr.runtime import Runtime
 from proxy.rotation import LOOK_EVERY
 from proxy.settings import ProxySettings
@@ -60,7 +61,6 @@ class ProxyAgent:
             self.components,
             settings.platform,
             wiring,
-            resolve=settings.resolve,
             on_shutdown=settings.on_shutdown,
         )
         self.snapshots: dict[str, Snapshot] = {}
@@ -132,6 +132,10 @@ class ProxyAgent:
         """The join of that key, as its namespace declares it now."""
         snapshot = self.snapshots.get(key.namespace)
         return next((one for one in snapshot.joins if one.key == key), None) if snapshot else None
+
+    async def bind(self, function: Key, name: str, data: bytes) -> None:
+        """Send what an app answered to an event to one of its output bindings; raises DaprError."""
+        await self.runtime.invoke_binding(Caller(self.runtime.directory.app(function)), name, "create", data, {})
 
     def touch(self) -> None:
         """Something changed that should be known before the next interval."""

@@ -20,6 +20,7 @@ from proxy.operations import OperationsApi
 from proxy.serving import Listener
 from proxy.settings import ProxySettings
 from proxy.wiring import Wiring
+from replicas.apps.connect import Apps
 from replicas.client import ControlClient
 from replicas.http import HttpClient
 from replicas.table import ReplicaTable
@@ -42,18 +43,22 @@ async def run(settings: ProxySettings, ready: Callable[[ProxyAgent], None] | Non
     wiring = Wiring(
         http=http,
         outside=outside,
+        apps=Apps(http),
         table=ReplicaTable(),
         send=send,
         streams=Streams(lambda: agent.touch()),  # noqa: PLW0108 - each needs the other
         changed=lambda: agent.touch(),  # noqa: PLW0108 - each needs the other
         bus=lambda key: agent.bus(key),  # noqa: PLW0108 - each needs the other
         join=lambda key: agent.join(key),  # noqa: PLW0108 - each needs the other
+        resolve=settings.resolve,
+        bind=lambda function, name, data: agent.bind(function, name, data),  # noqa: PLW0108 - each needs the other
     )
     agent = ProxyAgent(settings, boot_id, wiring, lambda: control.connected)
     control = ControlClient(settings.control, "proxy", settings.agent, boot_id, agent, settings.cache)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(http.aclose)
         stack.push_async_callback(outside.aclose)
+        stack.push_async_callback(wiring.apps.aclose)
         stack.push_async_callback(agent.close)
         await _listen(settings, agent, wiring.streams, stack)
         stack.push_async_callback(agent.release)  # first: work in flight still publishes its outputs

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 from api.component_scopes import is_named
 from api.errors import EvokeError
 from api.meta import Key
-from api.model import App, Option, Snapshot
+from api.model import App, Snapshot
 from api.platform import Platform
 from proxy.buses import Buses
 from proxy.components.components import Components
 from proxy.components.protocols import Value
-from proxy.components.surroundings import as_written
 from proxy.dapr.about import About, Metadata
 from proxy.dapr.bindings import Bindings
 from proxy.dapr.caller import Caller
@@ -23,14 +22,12 @@ from proxy.dapr.calls import Calls
 from proxy.dapr.configuration_posts import Posts
 from proxy.dapr.configurations import Configurations, Watch
 from proxy.dapr.crowd import Crowd, Held
-from proxy.dapr.directory import Directory
 from proxy.dapr.errors import unauthenticated
 from proxy.dapr.invocation import Answered, Content, Headers, Invocation, Invoker
 from proxy.dapr.publishing import Entry, Place, Publisher
 from proxy.dapr.secrets import Secrets
 from proxy.dapr.states import Found, States
 from proxy.wiring import Wiring
-from replicas.apps.connect import Apps
 
 if TYPE_CHECKING:
     from replicas.apps.grpc import GrpcApp
@@ -48,16 +45,14 @@ class Runtime:
         platform: Platform | None,
         wiring: Wiring,
         *,
-        resolve: Callable[[str, Option], str] = as_written,
         on_shutdown: Callable[[Key], None] | None = None,
     ) -> None:
         """*platform* has the key of the tokens; None: no token is asked for. *on_shutdown* is told the function that
         asked for the end of its runtime."""
-        self._platform, self._resolve, self._on_shutdown = platform, resolve, on_shutdown
-        self.directory = Directory()
+        self._platform, self._resolve, self._on_shutdown = platform, wiring.resolve, on_shutdown
+        self.directory, self._apps, self._streams = wiring.directory, wiring.apps, wiring.streams
         self.calls = Calls(self.directory, wiring.table, wiring.send, wiring.changed)
         """What the autoscaler sees of service invocation."""
-        self._apps = Apps(wiring.http)
         self._publisher = Publisher(self.directory, buses)
         self._bindings = Bindings(components)
         self.state = States(components)
@@ -78,7 +73,6 @@ class Runtime:
     async def close(self) -> None:
         """End what is open."""
         await self._configurations.close()
-        await self._apps.aclose()
 
     def admit(self, app: App) -> AbstractContextManager[None]:
         """Hold this around every call but a stream's: it raises DaprError when the app or its namespace has too many
@@ -209,7 +203,9 @@ class Runtime:
         self._about.set(caller, key, value)
 
     async def shutdown(self, caller: Caller) -> None:
-        """The app wants nothing more of its runtime: end its watches. The runtime itself is everybody's and goes on."""
+        """The app wants nothing more of its runtime: end its
+        watches and streams. The runtime itself is everybody's and goes on."""
         await self._configurations.close(caller.app.key)
+        self._streams.end("the app has asked for the end of its runtime", caller.app.key)
         if self._on_shutdown is not None:
             self._on_shutdown(caller.app.key)
