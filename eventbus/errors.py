@@ -21,6 +21,7 @@ BusError
 ├── TlsFailed        no TLS connection: certificate, name or protocol do not hold
 │   └── CertificateExpired
 ├── Fenced           another owner took over this subscription; stop at once
+├── Missing          what is to be read is not there, or is something else
 ├── LagUnknown       the broker cannot tell; never to be read as zero
 └── DeadLetterRefused  the dead letter store did not accept; the event stays held
 """
@@ -105,6 +106,12 @@ class CertificateExpired(TlsFailed):
 
 class Fenced(BusError):
     """Another owner holds this subscription."""
+
+
+class Missing(BusError):
+    """What is to be read is not there, or is something else."""
+
+    reason = "Missing"
 
 
 class LagUnknown(BusError):

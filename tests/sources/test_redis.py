@@ -400,4 +400,4 @@ def test_options_that_do_not_hold(options: dict[str, str]) -> None:
 
 def test_options_as_dapr_writes_them() -> None:
     settings = read_settings(KEY, {"redisHost": "h", "processingTimeout": "1500", "redeliverInterval": "0"})
-    assert (settings.hosts, settings.idle, settings.claim_every) == ((("h", 6379),), 1.5, 0)
+    assert (settings.server.hosts, settings.idle, settings.claim_every) == ((("h", 6379),), 1.5, 0)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from api.frames import SourceReading
 from api.model import Source
-from eventbus.errors import BusError, SessionTaken
+from eventbus.errors import BusError, Missing, SessionTaken
 from eventbus.kafka import wire as kafka_wire
 from eventbus.kafka.cluster import Cluster
 from eventbus.kafka.publisher import Publisher
@@ -16,7 +16,7 @@ from eventbus.kafka.records import Stored
 from eventbus.kafka.settings import Settings
 from triggers.sources.kafka_reading import Reading, Wanted
 from triggers.sources.outlet import Outlet
-from triggers.sources.source import BadSource, Missing, Publish, SourceError, uri
+from triggers.sources.source import BadSource, Publish, SourceError, uri
 
 RETRY_FIRST, RETRY_CAP = 0.1, 5.0
 TAKEN = 10.0

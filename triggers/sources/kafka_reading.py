@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from eventbus.bus import Incoming
-from eventbus.errors import AuthFailed, BusError, Fenced, SessionTaken, Unreachable
+from eventbus.errors import AuthFailed, BusError, Fenced, Missing, SessionTaken, Unreachable
 from eventbus.kafka.batches import Found
 from eventbus.kafka.cluster import Cluster
 from eventbus.kafka.group import Committed, Group
@@ -25,7 +25,6 @@ from eventbus.kafka.stream import Stream
 from eventbus.kafka.wire import DENIED, EARLIEST, LATEST, Fault, Place
 from triggers.sources.kafka_events import brought
 from triggers.sources.outlet import Outlet
-from triggers.sources.source import Missing
 from triggers.sources.storing import Brought
 
 log = logging.getLogger(__name__)

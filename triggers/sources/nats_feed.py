@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
 from eventbus.diagnosis import diagnose
-from eventbus.errors import BusError, Fenced, Unreachable
+from eventbus.errors import BusError, Fenced, Missing, Unreachable
 from eventbus.jetstream.api import ApiError, JetStream
 from eventbus.jetstream.connection import Connection, Message
 from triggers.sources.nats_stream import Place, Reader, Stored
-from triggers.sources.source import Missing, SourceError
+from triggers.sources.source import SourceError
 
 STEPS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 """Seconds before the next try; the last one repeats."""

@@ -8,7 +8,6 @@ from typing import Protocol, TypeAlias
 from api.errors import EvokeError
 from api.frames import SourceReading
 from api.model import Source
-from eventbus.errors import BusError
 from eventbus.state import StateStore
 
 Cells: TypeAlias = Callable[[], Awaitable[StateStore]]
@@ -21,12 +20,6 @@ class SourceError(EvokeError):
 
 class BadSource(SourceError):
     """The source's options do not hold."""
-
-
-class Missing(BusError):
-    """What the source is to read is not there, or is something else."""
-
-    reason = "Missing"
 
 
 class Publish(Protocol):
