@@ -47,7 +47,7 @@ def parts(settings: Settings) -> dict[str, Coroutine[Any, Any, None]]:
     if here is None:
         raise SystemExit(f"{settings.state} has no platform.json; start with `evoke up`")
     paths = Paths(settings.state, settings.run)
-    resolve = Secrets(paths.secrets).resolve
+    secrets = Secrets(paths.secrets)
     number = settings.name.rpartition("-")[2]
     proxies: list[ProxyAgent] = []
     made: dict[str, Coroutine[Any, Any, None]] = {}
@@ -61,8 +61,10 @@ def parts(settings: Settings) -> dict[str, Coroutine[Any, Any, None]]:
             operations=paths.socket(settings.name),
             dapr_socket=paths.socket(socket_of(agent)),
             dapr=here.dapr if first else None,
+            dapr_grpc=here.dapr_grpc if first else None,
             platform=here,
-            resolve=resolve,
+            resolve=secrets.resolve,
+            keeper=secrets.values,
         )
         made[agent] = run_proxy(proxy, proxies.append)
     if "gateway" in settings.roles:
@@ -73,7 +75,7 @@ def parts(settings: Settings) -> dict[str, Coroutine[Any, Any, None]]:
             cache=paths.state / "snapshots" / agent,
             agent=agent,
             platform=here,
-            resolve=resolve,
+            resolve=secrets.resolve,
             triggers=lambda: (one for proxy in proxies for one in proxy.readings()),
         )
         made[agent] = run_gateway(gateway)

@@ -55,6 +55,20 @@ class Secrets:
             )
         return found
 
+    def values(self, namespace: str) -> dict[str, dict[str, str]]:
+        """Every secret of *namespace* with its values, without what is no text."""
+        found = {}
+        for name, keys in self.names(namespace).items():
+            texts = {key: text for key in sorted(keys) if (text := self._text(name, key)) is not None}
+            found[name.partition("/")[2]] = texts
+        return found
+
+    def _text(self, name: str, key: str) -> str | None:
+        try:
+            return (self._directory / name / key).read_text(encoding="utf-8")
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
+
     def delete(self, secret: Key, key: str | None = None) -> None:
         """Remove one key, or the whole secret; NotFound when there is none."""
         folder = self._folder(secret, key or "all")

@@ -46,3 +46,13 @@ def test_delete_takes_a_key_or_all(tmp_path):
 def test_names_stay_inside(tmp_path, key):
     with pytest.raises(InvalidInput, match="is not a name"):
         Secrets(tmp_path).put(BROKER, key, b"x")
+
+
+def test_all_of_a_namespace_with_their_values(tmp_path):
+    secrets = Secrets(tmp_path)
+    secrets.put(BROKER, "user", b"me")
+    secrets.put(BROKER, "binary", b"\xff")
+    secrets.put(Key("other", "secret"), "key", b"theirs")
+
+    assert secrets.values("default") == {"broker": {"user": "me"}}
+    assert secrets.values("nowhere") == {}
