@@ -1,4 +1,8 @@
-"""``state.in-memory``: values in this process, gone with it; for tests and for what may be lost."""
+"""``state.in-memory``: values in memory, for tests and for what may be lost.
+
+They stand in the memory of the platform's own broker, so that all its proxies see the same; where there is no broker,
+in this process.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,8 @@ from typing import NamedTuple
 from api.model import Component
 from proxy.components.declaration import Declared
 from proxy.components.families import StateMetadata
-from proxy.components.protocols import Change, EtagInvalid, EtagMismatch, Item, Remove, Write
+from proxy.components.protocols import Change, EtagInvalid, EtagMismatch, Item, Remove, StateStore, Write
+from proxy.components.state_jetstream import embedded, own_bucket
 from proxy.components.surroundings import Surroundings
 
 SWEEP = 1000
@@ -19,7 +24,7 @@ SWEEP = 1000
 
 
 class Metadata(StateMetadata, frozen=True, kw_only=True):
-    """Keeps values in the proxy."""
+    """Keeps values in the memory of the platform's broker; they go when it is started anew."""
 
 
 class _Kept(NamedTuple):
@@ -94,8 +99,13 @@ def _item(kept: _Kept | None) -> Item | None:
     return Item(value=kept.value, etag=str(kept.version), metadata=metadata)
 
 
-def open_store(_component: Component, _metadata: Metadata, _around: Surroundings) -> MemoryState:
-    return MemoryState()
+def open_store(component: Component, _metadata: Metadata, around: Surroundings) -> StateStore:
+    if around.platform is None:
+        return MemoryState()
+    from proxy.components.jetstream_bucket import JetStreamState
+
+    options = embedded(around)
+    return JetStreamState(lambda: options, own_bucket(component) + "_mem", memory=True, name=f"evoke-{component.name}")
 
 
 DECLARED = Declared(

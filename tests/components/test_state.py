@@ -8,11 +8,12 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from api.model import Component
+from api.platform import Platform
 from proxy.components.app_state import prefix, ttl
 from proxy.components.components import Components
 from proxy.components.protocols import (
@@ -25,32 +26,63 @@ from proxy.components.protocols import (
     StateStore,
     Write,
 )
+from tests.brokers import Nats
 from tests.components.world import app, component, opened
 
 Body = Callable[[Components, StateStore], Awaitable[None]]
-REAL = ["redis"]
+REAL = ["redis", "jetstream", "embedded", "embedded-memory"]
 KINDS = ["memory", "sqlite", *(pytest.param(kind, marks=pytest.mark.broker) for kind in REAL)]
 
 
+class Declared(NamedTuple):
+    component: Component
+    around: dict[str, Any]
+
+
 @pytest.fixture(params=KINDS)
-def declared(request: pytest.FixtureRequest, tmp_path: Path) -> Component:
+def declared(request: pytest.FixtureRequest, tmp_path: Path) -> Declared:
     """A store of its own for each test."""
-    kind = request.param
+    kind: str = request.param
+    if kind.startswith("embedded"):
+        nats: Nats = request.getfixturevalue("nats")
+        type_ = "state.in-memory" if kind == "embedded-memory" else "state.jetstream"
+        return Declared(component(f"t{time.time_ns()}", type_), {"platform": platform_on(nats)})
+    return Declared(_store(kind, request, tmp_path), {})
+
+
+def platform_on(nats: Nats) -> Platform:
+    """A platform whose own broker *nats* is."""
+    addresses = {"http": "", "mqtt": "", "nats": nats.settings.nats, "dapr": ""}
+    return Platform(**addresses, nats_user=nats.user, nats_password=nats.password, key="00")
+
+
+def _store(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Component:
     unique = f"t{time.time_ns()}"
     if kind == "sqlite":
         return component("store", "state.sqlite", {"connectionString": str(tmp_path / "state.db")})
     if kind == "redis":
         host = request.getfixturevalue("redis").host
         return component(unique, "state.redis", {"redisHost": host, "keyPrefix": "name"})
+    if kind == "jetstream":
+        nats: Nats = request.getfixturevalue("nats")
+        url = f"nats://{nats.user}:{nats.password}@{nats.settings.nats}"
+        return component("store", "state.jetstream", {"natsURL": url, "bucket": unique})
     return component("store", "state.in-memory")
 
 
-def on(declared: Component, body: Body) -> None:
+def on(declared: Declared, body: Body) -> None:
     async def main() -> None:
-        async with opened(declared) as here:
-            await body(here, here.state(app(), declared.name))
+        async with opened(declared.component, **declared.around) as here:
+            await body(here, here.state(app(), declared.component.name))
 
     asyncio.run(main())
+
+
+def prefixed(declared: Declared, strategy: str) -> Declared:
+    """The same store, as one that all apps may use."""
+    old = declared.component
+    metadata = {**old.metadata, "keyPrefix": strategy}
+    return Declared(component(old.name, old.type, metadata), declared.around)
 
 
 async def read(store: StateStore, key: str) -> Item | None:
@@ -66,7 +98,7 @@ async def value(store: StateStore, key: str) -> bytes | None:
 @pytest.mark.parametrize(
     "data", [b"", b"{}", b'"text"', b"\x00\xff\xfe", "grüße".encode(), b"nul\0inside", b"x" * 300_000]
 )
-def test_bytes_come_back(declared: Component, data: bytes) -> None:
+def test_bytes_come_back(declared: Declared, data: bytes) -> None:
     async def body(_: Components, store: StateStore) -> None:
         assert await read(store, "k") is None
         await store.change(Write(key="k", value=data))
@@ -82,7 +114,7 @@ def test_bytes_come_back(declared: Component, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("key", ["a", "a b", "ü/*>.", "$", "a|b", "x" * 1000, ".", "..", "a.b", "UPPER", "upper"])
-def test_keys_are_apart(declared: Component, key: str) -> None:
+def test_keys_are_apart(declared: Declared, key: str) -> None:
     async def body(_: Components, store: StateStore) -> None:
         await store.change(Write(key=key, value=b"1"))
         await store.change(Write(key=key + "x", value=b"2"))
@@ -93,7 +125,7 @@ def test_keys_are_apart(declared: Component, key: str) -> None:
     on(declared, body)
 
 
-def test_many_keys_in_their_order(declared: Component) -> None:
+def test_many_keys_in_their_order(declared: Declared) -> None:
     async def body(_: Components, store: StateStore) -> None:
         for number in range(0, 60, 2):
             await store.change(Write(key=f"k{number}", value=str(number).encode()))
@@ -106,7 +138,7 @@ def test_many_keys_in_their_order(declared: Component) -> None:
     on(declared, body)
 
 
-def test_an_etag_of_before_is_refused(declared: Component) -> None:
+def test_an_etag_of_before_is_refused(declared: Declared) -> None:
     async def body(_: Components, store: StateStore) -> None:
         await store.change(Write(key="k", value=b"1"))
         first = await read(store, "k")
@@ -125,7 +157,7 @@ def test_an_etag_of_before_is_refused(declared: Component) -> None:
     on(declared, body)
 
 
-def test_an_etag_of_a_key_that_is_not_there(declared: Component) -> None:
+def test_an_etag_of_a_key_that_is_not_there(declared: Declared) -> None:
     async def body(_: Components, store: StateStore) -> None:
         for change in (Write(key="k", value=b"1", etag="7"), Remove(key="k", etag="7")):
             with pytest.raises(EtagMismatch):
@@ -135,7 +167,7 @@ def test_an_etag_of_a_key_that_is_not_there(declared: Component) -> None:
     on(declared, body)
 
 
-def test_an_etag_that_the_store_never_gave(declared: Component) -> None:
+def test_an_etag_that_the_store_never_gave(declared: Declared) -> None:
     async def body(_: Components, store: StateStore) -> None:
         await store.change(Write(key="k", value=b"1"))
         with pytest.raises((EtagInvalid, EtagMismatch)):
@@ -145,7 +177,7 @@ def test_an_etag_that_the_store_never_gave(declared: Component) -> None:
     on(declared, body)
 
 
-def test_a_first_write_finds_nothing_or_fails(declared: Component) -> None:
+def test_a_first_write_finds_nothing_or_fails(declared: Declared) -> None:
     async def body(_: Components, store: StateStore) -> None:
         await store.change(Write(key="k", value=b"1", concurrency="first-write"))
         with pytest.raises(EtagMismatch):
@@ -158,7 +190,7 @@ def test_a_first_write_finds_nothing_or_fails(declared: Component) -> None:
     on(declared, body)
 
 
-def test_of_many_first_writes_one_wins(declared: Component) -> None:
+def test_of_many_first_writes_one_wins(declared: Declared) -> None:
     async def body(_: Components, store: StateStore) -> None:
         writes = [Write(key="k", value=str(n).encode(), concurrency="first-write") for n in range(20)]
         results = await asyncio.gather(*(store.change(write) for write in writes), return_exceptions=True)
@@ -170,7 +202,7 @@ def test_of_many_first_writes_one_wins(declared: Component) -> None:
     on(declared, body)
 
 
-def test_nothing_is_lost_between_writers_of_one_key(declared: Component) -> None:
+def test_nothing_is_lost_between_writers_of_one_key(declared: Declared) -> None:
     async def body(_: Components, store: StateStore) -> None:
         await store.change(Write(key="n", value=b"0"))
 
@@ -191,7 +223,7 @@ def test_nothing_is_lost_between_writers_of_one_key(declared: Component) -> None
     on(declared, body)
 
 
-def test_a_transaction_is_all_or_nothing(declared: Component) -> None:
+def test_a_transaction_is_all_or_nothing(declared: Declared) -> None:
     async def body(_: Components, store: StateStore) -> None:
         await store.change(Write(key="a", value=b"1"))
         await store.change(Write(key="b", value=b"1"))
@@ -216,7 +248,7 @@ def test_a_transaction_is_all_or_nothing(declared: Component) -> None:
     on(declared, body)
 
 
-def test_changes_of_one_key_in_a_transaction_follow_each_other(declared: Component) -> None:
+def test_changes_of_one_key_in_a_transaction_follow_each_other(declared: Declared) -> None:
     async def body(_: Components, store: StateStore) -> None:
         await store.change(Write(key="a", value=b"0"))
         await store.transact([Write(key="a", value=b"1"), Remove(key="a"), Write(key="a", value=b"2")])
@@ -227,7 +259,7 @@ def test_changes_of_one_key_in_a_transaction_follow_each_other(declared: Compone
     on(declared, body)
 
 
-def test_transactions_of_many_at_once(declared: Component) -> None:
+def test_transactions_of_many_at_once(declared: Declared) -> None:
     """Accounts keep their sum, whatever collides."""
     seed = random.randrange(1 << 30)
     print("seed", seed)
@@ -259,7 +291,7 @@ def test_transactions_of_many_at_once(declared: Component) -> None:
     on(declared, body)
 
 
-def test_time_to_live(declared: Component) -> None:
+def test_time_to_live(declared: Declared) -> None:
     async def body(_: Components, store: StateStore) -> None:
         await store.change(Write(key="short", value=b"1", metadata={"ttlInSeconds": "1"}))
         await store.change(Write(key="long", value=b"1", metadata={"ttlInSeconds": "100"}))
@@ -281,29 +313,29 @@ def test_time_to_live(declared: Component) -> None:
     on(declared, body)
 
 
-def test_another_app_has_other_keys(declared: Component) -> None:
-    if declared.metadata.get("keyPrefix"):
-        declared = component(declared.name, declared.type, {**declared.metadata, "keyPrefix": "appid"})
+def test_another_app_has_other_keys(declared: Declared) -> None:
+    if declared.component.metadata.get("keyPrefix"):
+        declared = prefixed(declared, "appid")
 
     async def body(here: Components, store: StateStore) -> None:
         await store.change(Write(key="k", value=b"mine"))
-        assert await value(here.state(app("bills"), declared.name), "k") is None
+        assert await value(here.state(app("bills"), declared.component.name), "k") is None
 
     on(declared, body)
 
 
-def test_a_name_as_prefix_is_shared(declared: Component) -> None:
-    declared = component(declared.name, declared.type, {**declared.metadata, "keyPrefix": "name"})
+def test_a_name_as_prefix_is_shared(declared: Declared) -> None:
+    declared = prefixed(declared, "name")
 
     async def body(here: Components, store: StateStore) -> None:
         await store.change(Write(key="k", value=b"ours"))
-        assert await value(here.state(app("bills"), declared.name), "k") == b"ours"
+        assert await value(here.state(app("bills"), declared.component.name), "k") == b"ours"
 
     on(declared, body)
 
 
 @pytest.mark.parametrize("key", ["", "a||b", "x" * 5000, "\ud800", "a\0b"])
-def test_keys_that_are_none(declared: Component, key: str) -> None:
+def test_keys_that_are_none(declared: Declared, key: str) -> None:
     async def body(_: Components, store: StateStore) -> None:
         for call in (store.get([key]), store.change(Write(key=key, value=b"")), store.change(Remove(key=key))):
             with pytest.raises(KeyIllegal):
@@ -316,7 +348,7 @@ def test_keys_that_are_none(declared: Component, key: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["abc", "-2", "1.5", "1_0", "9" * 20, "١"])
-def test_a_ttl_that_is_none(declared: Component, text: str) -> None:
+def test_a_ttl_that_is_none(declared: Declared, text: str) -> None:
     async def body(_: Components, store: StateStore) -> None:
         with pytest.raises(MetadataIllegal, match="ttlInSeconds is"):
             await store.change(Write(key="k", value=b"", metadata={"ttlInSeconds": text}))
