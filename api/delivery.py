@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from api.statuses import within
+
 Ordering = Literal["key", "none"]
 
 
@@ -37,3 +39,11 @@ class DeliveryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     ordering: Ordering = "key"
     dead_letter: str | None = None
     """Subject of the bus that also receives the dead letters; None: only the trigger's own store."""
+    retry_statuses: str = ""
+    """HTTP codes of a Dapr app that are tried again (``429,500-599``); empty: all failures."""
+    retry_codes: str = ""
+    """The same for its gRPC codes, by number."""
+
+    def retries(self, http: int, grpc: int) -> bool:
+        """Whether a failed attempt that ended with such a code is made again; 0: it had none of that kind."""
+        return (not http or within(self.retry_statuses, http)) and (not grpc or within(self.retry_codes, grpc))

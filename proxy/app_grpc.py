@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from api.errors import EvokeError
 from api.frames import Endpoint
 from api.model import Subscription
+from api.statuses import number
 from eventbus import raw
 from proxy.app_http import failure
 from proxy.forms import name_of, trace_headers
@@ -31,7 +32,7 @@ def of_error(error: EvokeError, seconds: float) -> Outcome:
     if isinstance(error, AppFailed):
         if error.status == "UNIMPLEMENTED":
             return Outcome("unroutable", f"{error}: the app has no handler for this")
-        return Outcome("failed", str(error))
+        return Outcome("failed", str(error), grpc=number(error.status))
     if isinstance(error, ReplicaError):
         return failure(error, seconds)
     return Outcome("malformed", str(error))  # the event cannot be told over gRPC

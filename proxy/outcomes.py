@@ -46,6 +46,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """The handler's own wish, instead of the policy's backoff; of a reply with a *code*, at least that long."""
     code: int = 0
     """HTTP status of a reply that says it all; 0: there was none, or it was a 2xx."""
+    grpc: int = 0
+    """The same for a gRPC app, by number."""
 
 
 DONE = Outcome("done")
@@ -200,9 +202,17 @@ def judge(policy: DeliveryPolicy, outcome: Outcome, *, attempts: int, alone: boo
             return Bury(outcome.kind, outcome.error, attempts + tried, outcome.code)
         case "unclear" | "unknown" if not alone:
             return Release(solo=True)
-    if attempts + 1 >= policy.max_attempts:
-        return Bury("max-attempts", outcome.error, attempts + 1, outcome.code)
-    return Park(attempts + 1, _delay(policy, outcome, attempts + 1, spread), outcome.error)
+    last = _last(policy, outcome, attempts + 1)
+    return last or Park(attempts + 1, _delay(policy, outcome, attempts + 1, spread), outcome.error)
+
+
+def _last(policy: DeliveryPolicy, outcome: Outcome, attempt: int) -> Bury | None:
+    """The end of an event whose failed *attempt* was its last; None: it is tried again."""
+    if not policy.retries(outcome.code, outcome.grpc):
+        return Bury("rejected", f"{outcome.error}, which is not tried again", attempt, outcome.code)
+    if attempt >= policy.max_attempts:
+        return Bury("max-attempts", outcome.error, attempt, outcome.code)
+    return None
 
 
 def _delay(policy: DeliveryPolicy, outcome: Outcome, attempt: int, spread: float) -> timedelta:

@@ -70,6 +70,25 @@ def test_single_reply(status: int, headers: dict[bytes, bytes], body: bytes, wan
 
 
 @pytest.mark.parametrize(
+    ("outcome", "tried_again"),
+    [
+        (Outcome("failed", "", code=500), True),
+        (Outcome("failed", "", code=429), True),
+        (Outcome("failed", "", code=400), False),
+        (Outcome("failed", "", grpc=14), True),
+        (Outcome("failed", "", grpc=3), False),
+        (Outcome("failed", "asked by the handler"), True),
+    ],
+)
+def test_only_the_codes_that_a_policy_names_are_tried_again(outcome: Outcome, *, tried_again: bool) -> None:
+    policy = DeliveryPolicy(retry_statuses="429, 500-599", retry_codes="13-14")
+
+    verdict = judge(policy, outcome, attempts=0, alone=True, spread=0.0)
+
+    assert isinstance(verdict, Park if tried_again else Bury)
+
+
+@pytest.mark.parametrize(
     ("status", "value", "seconds"),
     [
         (429, "0", 0),
