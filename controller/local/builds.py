@@ -98,6 +98,7 @@ class Builds:
         log.unlink(missing_ok=True)  # it tells of the latest build only
         folder = Path(build.source.path)
         place, tree = await self._collect(folder)
+        _link_modules(folder, place)
         wanted = requirements.read(place, shown=folder)
         environment = await self._environments.ensure(wanted, log=log)
         return Bundle(code=tree.digest, runtime=environment.digest, source=str(place), code_size=tree.size)
@@ -111,3 +112,11 @@ class Builds:
                 if attempt == _COPIES:
                     raise
         raise AssertionError("unreachable")
+
+
+def _link_modules(folder: Path, place: Path) -> None:
+    """Let a bundle of Node find its modules: they are no part of it, as requirements are none."""
+    modules, link = folder / "node_modules", place / "node_modules"
+    if modules.is_dir() and not (link.is_symlink() and link.readlink() == modules.resolve()):
+        link.unlink(missing_ok=True)
+        link.symlink_to(modules.resolve())
