@@ -15,6 +15,9 @@ Direction = Literal["publishing", "subscription"]
 _ALLOWED = "allowedtopics"
 _PROTECTED = "protectedtopics"
 _SCOPES = {"publishing": "publishingscopes", "subscription": "subscriptionscopes"}
+SETTINGS = frozenset({_ALLOWED, _PROTECTED, *_SCOPES.values()})
+"""Names, in lower case, that every pub/sub component takes."""
+
 _VERBS = {"publishing": "publish to", "subscription": "subscribe to"}
 
 

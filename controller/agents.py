@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from api.actions import Kill
-from api.frames import Readings
+from api.frames import Readings, StreamReading
 from api.meta import Key
-from api.model import Replica
+from api.model import AppSubscription, Replica
 
 
 class Agent(Protocol):
@@ -22,7 +22,7 @@ class Agent(Protocol):
 
 
 def facts(agents: Mapping[str, Agent]) -> dict[str, Any]:
-    """Fields *agents*, *buses*, *sources* and *subscriptions* of api.actions.Observed."""
+    """Fields *agents*, *buses*, *sources*, *components*, *streams* and *subscriptions* of api.actions.Observed."""
     readings = [agent.readings for agent in agents.values() if agent.readings is not None]
     return {
         "agents": {name: agent.role for name, agent in agents.items()},
@@ -36,6 +36,12 @@ def facts(agents: Mapping[str, Agent]) -> dict[str, Any]:
             for reading in readings
             for one in reading.sources
         ),
+        "components": _worst(
+            (one.component, "" if one.connected else _reason(one.reason or "Unreachable", one.message))
+            for reading in readings
+            for one in reading.components
+        ),
+        "streams": _streams(one for reading in readings for one in reading.streams),
         "subscriptions": _worst(
             (one.subscription, _reason(one.condition, one.last_error) if one.condition else "")
             for reading in readings
@@ -57,6 +63,14 @@ def _worst(reports: Iterable[tuple[Key, str]]) -> dict[str, str]:
     for key, word in reports:
         found[str(key)] = found.get(str(key)) or word
     return found
+
+
+def _streams(told: Iterable[StreamReading]) -> dict[str, tuple[AppSubscription, ...]]:
+    found: dict[str, dict[tuple[str, str], AppSubscription]] = {}
+    for one in told:
+        asked = one.subscription
+        found.setdefault(str(one.function), {})[asked.pubsub, asked.topic] = asked
+    return {function: tuple(asked[place] for place in sorted(asked)) for function, asked in sorted(found.items())}
 
 
 def _reason(reason: str, message: str) -> str:

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 
 from api.actions import Action, CancelBuild, Observed, Plan, Publish, Resource, World
 from api.meta import Key
 from api.model import BuildSource, Snapshot
-from controller import builds, deployment, hosts, reading, snapshot, statuses
+from controller import builds, deployment, hosts, reading, snapshot, statuses, streams
 from controller.deployment import Deployment
 from controller.reading import Models
+from controller.subscribing import Subscribed, subscribe
 
 
 def plan(world: World) -> Plan:
     """What to do now so that the world comes to be as declared; nothing when it is."""
     models = reading.read(world.resources, world.observed.capabilities, also=world.observed.snapshots)
     deployments = deploy(world, models)
-    snapshots = [describe(namespace, models, deployments) for namespace in models.namespaces]
+    subscribed = {namespace: subscribe(namespace, models, deployments) for namespace in models.namespaces}
+    snapshots = [describe(namespace, models, deployments, subscribed[namespace]) for namespace in models.namespaces]
     return Plan(
         actions=order(
             *(one.actions for one in deployments.values()),
             publish(snapshots, world.observed),
             remains(world),
         ),
-        statuses=statuses.all_of(world, models, deployments),
+        statuses=statuses.all_of(world, models, deployments, subscribed),
+        requeue=timedelta(0) if streams.unstored(deployments, world.observed) else None,
     )
 
 
@@ -41,8 +45,12 @@ def deploy(world: World, models: Models) -> dict[Key, Deployment]:
     }
 
 
-def describe(namespace: str, models: Models, deployments: Mapping[Key, Deployment]) -> Snapshot:
-    """The snapshot of one namespace."""
+def describe(
+    namespace: str, models: Models, deployments: Mapping[Key, Deployment], subscribed: Subscribed | None = None
+) -> Snapshot:
+    """The snapshot of one namespace; *subscribed* where it is known already."""
+    subscribed = subscribed or subscribe(namespace, models, deployments)
+    components = [one for key, one in models.components.items() if key.namespace == namespace and not one.problems]
     here = [one for key, one in deployments.items() if key.namespace == namespace]
     owned = hosts.owners(models.functions)
     return snapshot.snapshot(
@@ -53,14 +61,24 @@ def describe(namespace: str, models: Models, deployments: Mapping[Key, Deploymen
             if one.model.route is not None
         ],
         subscriptions=[
-            snapshot.delivered(one, deployments[function].backends if function and function in deployments else ())
-            for one, function in models.subscriptions(namespace)
-            if snapshot.resolves(one.bus, models.buses)
+            *(
+                snapshot.delivered(one, deployments[function].backends if function and function in deployments else ())
+                for one, function in models.subscriptions(namespace)
+                if snapshot.resolves(one.bus, models.buses)
+            ),
+            *(one for group in subscribed.subscriptions.values() for one in group),
         ],
-        sources=[one for one in models.events(namespace) if snapshot.resolves(one.bus, models.buses)],
+        sources=[
+            *(one for one in models.events(namespace) if snapshot.resolves(one.bus, models.buses)),
+            *(one for group in subscribed.sources.values() for one in group),
+        ],
         joins=[one for one in models.joins(namespace) if snapshot.resolves(one.bus, models.buses)],
-        buses=[bus for key, bus in models.buses.items() if key.namespace == namespace],
-        components=[component for one in here for component in one.model.components],
+        buses=[
+            *(bus for key, bus in models.buses.items() if key.namespace == namespace),
+            *(one.bus for one in components if one.bus is not None),
+        ],
+        components=[one.component for one in components],
+        apps=subscribed.apps,
     )
 
 

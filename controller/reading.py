@@ -12,9 +12,22 @@ from api.actions import Resource
 from api.errors import InvalidInput, Problem
 from api.meta import Key
 from api.model import Bus, Join, Source, Subscription
+from controller.identities import told_apart
+from controller.readers.components import read_component
+from controller.readers.dapr import read_configuration, read_subscription
 from controller.readers.events import read_bus, read_source
 from controller.readers.function import read_function
-from controller.readers.model import FunctionModel, Scope, SourceModel, TriggerModel
+from controller.readers.model import (
+    ComponentModel,
+    ConfigurationModel,
+    FunctionModel,
+    ResiliencyModel,
+    Scope,
+    SourceModel,
+    SubscriptionModel,
+    TriggerModel,
+)
+from controller.readers.resiliency import read_resiliency
 from controller.readers.triggers import read_trigger
 from controller.snapshot import DEFAULT_BUS
 
@@ -32,6 +45,12 @@ class Models(msgspec.Struct, kw_only=True):
     """Per namespace; cluster-wide ones under the name they have in each."""
     sources: dict[Key, SourceModel] = {}
     triggers: dict[Key, TriggerModel] = {}
+    components: dict[Key, ComponentModel] = {}
+    """Those of functions under ``<function>/<name>``."""
+    declared: dict[Key, SubscriptionModel] = {}
+    """Subscriptions of dapr.io."""
+    configurations: dict[Key, ConfigurationModel] = {}
+    resiliencies: dict[Key, ResiliencyModel] = {}
     refused: dict[tuple[str, Key], tuple[Problem, ...]] = {}
     namespaces: tuple[str, ...] = ()
 
@@ -103,21 +122,37 @@ def _read_namespace(of: dict[str, list[Resource]], models: Models, scope: Scope)
     def here(kind: str) -> list[Resource]:
         return [resource for resource in of.get(kind, ()) if resource.key.namespace == scope.namespace]
 
-    for resource in here("EventSource"):
-        source = _try(models, resource, partial(read_source, resource, scope))
-        if source is not None:
-            models.sources[resource.key] = source
+    def read_all(kind: str, into: dict[Key, Read], reader: Callable[[Resource, Scope], Read]) -> None:
+        for resource in here(kind):
+            model = _try(models, resource, partial(reader, resource, scope))
+            if model is not None:
+                into[resource.key] = model
+
+    read_all("EventSource", models.sources, read_source)
+    read_all("Component", models.components, read_component)
     scope = msgspec.structs.replace(
-        scope, sources={source.key.name: source.bus.name for source in models.events(scope.namespace)}
+        scope,
+        sources={source.key.name: source.bus.name for source in models.events(scope.namespace)},
+        components=_types(models, scope.namespace),
     )
-    for resource in here("Function"):
-        function = _try(models, resource, partial(read_function, resource, scope))
-        if function is not None:
-            models.functions[resource.key] = function
-    for resource in here("Trigger"):
-        trigger = _try(models, resource, partial(read_trigger, resource, scope))
-        if trigger is not None:
-            models.triggers[resource.key] = trigger
+    read_all("Function", models.functions, read_function)
+    read_all("Trigger", models.triggers, read_trigger)
+    read_all("Subscription", models.declared, read_subscription)
+    read_all("Configuration", models.configurations, read_configuration)
+    read_all("Resiliency", models.resiliencies, read_resiliency)
+    for key, function in models.functions.items():
+        if key.namespace == scope.namespace:
+            models.components.update({one.component.key: one for one in function.components})
+    models.functions.update(told_apart(scope.namespace, models.functions, models.configurations))
+
+
+def _types(models: Models, namespace: str) -> dict[str, str]:
+    """Component -> its type, of those that hold."""
+    return {
+        key.name: model.component.type
+        for key, model in models.components.items()
+        if key.namespace == namespace and not model.problems
+    }
 
 
 def _by_kind(resources: Iterable[Resource]) -> dict[str, list[Resource]]:

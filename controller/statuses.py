@@ -12,12 +12,13 @@ from api.actions import Resource, Status, World
 from api.conditions import Condition, false, true
 from api.meta import Key
 from api.model import Subscription
-from controller import authority, builds, hosts, status
+from controller import authority, builds, components, hosts, status, streams
 from controller.bridges import bridges
 from controller.deployment import Deployment
 from controller.readers.model import SourceModel, TriggerModel
 from controller.reading import Models
 from controller.snapshot import resolves
+from controller.subscribing import Subscribed
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,13 +27,17 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     world: World
     models: Models
     deployments: Mapping[Key, Deployment]
+    dapr: Mapping[str, Subscribed]
+    """By namespace."""
     subscriptions: Mapping[Key, tuple[Subscription, ...]]
     """Function -> everything that brings it events."""
     owned: Mapping[str, Key]
     """Host -> the function that has it."""
 
 
-def all_of(world: World, models: Models, deployments: Mapping[Key, Deployment]) -> tuple[Status, ...]:
+def all_of(
+    world: World, models: Models, deployments: Mapping[Key, Deployment], dapr: Mapping[str, Subscribed]
+) -> tuple[Status, ...]:
     found: dict[Key, tuple[Subscription, ...]] = {}
     for namespace in models.namespaces:
         for subscription, function in models.subscriptions(namespace):
@@ -42,6 +47,7 @@ def all_of(world: World, models: Models, deployments: Mapping[Key, Deployment]) 
         world=world,
         models=models,
         deployments=deployments,
+        dapr=dapr,
         subscriptions=found,
         owned=hosts.owners(models.functions),
     )
@@ -72,7 +78,10 @@ def _function(resource: Resource, facts: Facts) -> Status:
         "replicas": sum(1 for replica in replicas if replica.phase == "ready"),
         "scaling": {"authority": one.policy.authority.value, "min": one.policy.min, "max": one.policy.max},
     }
-    if model.route is not None:
+    if streamed := streams.remembered(one, observed):
+        fields[streams.FIELD] = msgspec.to_builtins(streamed)
+    public = model.route is not None and not model.route.internal
+    if public:
         fields["addresses"] = status.addresses(resource.key, set(hosts.claimed(model)) - set(lost), observed)
     if model.problems:  # nothing was done for this spec; what the fields tell is of the one before
         return status.status(resource, [status.accepted(model.problems), status.active(replicas)], **fields)
@@ -82,13 +91,22 @@ def _function(resource: Resource, facts: Facts) -> Status:
             status.accepted(lacking, model.notes),
             built,
             available,
-            status.routed(model.route is not None, lost, observed),
-            status.subscribed([sub.key for sub in subscriptions], _missing(subscriptions, facts), observed),
+            status.routed(public, lost, observed),
+            _delivered(resource.key, subscriptions, facts),
             status.scaling(one.policy, resource.key, observed),
             status.active(replicas),
         ],
         **fields,
     )
+
+
+def _delivered(function: Key, subscriptions: tuple[Subscription, ...], facts: Facts) -> Condition:
+    """Of everything that brings a function events; what it asks for in vain outweighs the rest."""
+    dapr = facts.dapr[function.namespace]
+    if complaints := dapr.complaints.get(function, ()):
+        return false("Subscribed", complaints[0].reason, "; ".join(one.message for one in complaints))
+    keys = [one.key for one in (*subscriptions, *dapr.subscriptions.get(function, ()))]
+    return status.subscribed(keys, _missing(subscriptions, facts), facts.world.observed)
 
 
 def _bus(resource: Resource, facts: Facts) -> Status:
@@ -147,6 +165,33 @@ def _subscribed(model: SourceModel | TriggerModel, facts: Facts) -> Condition:
     return status.subscribed(keys, _missing(model.subscriptions, facts), facts.world.observed)
 
 
+def _component(resource: Resource, facts: Facts) -> Status:
+    model = facts.models.components[resource.key]
+    accepted = status.accepted(model.problems, model.notes)
+    if model.problems:
+        return status.status(resource, [accepted])
+    users, dapr = facts.world.observed, facts.dapr[resource.key.namespace]
+    return status.status(resource, [accepted, components.connected(model, dapr, users)])
+
+
+def _subscription(resource: Resource, facts: Facts) -> Status:
+    model, dapr = facts.models.declared[resource.key], facts.dapr[resource.key.namespace]
+    problems, made = dapr.problems.get(resource.key, ()), dapr.served.get(resource.key, ())
+    conditions = [status.accepted(problems, model.notes)]
+    if made or not problems:
+        conditions.append(status.subscribed(made, (), facts.world.observed))
+    return status.status(resource, conditions)
+
+
+def _configuration(resource: Resource, facts: Facts) -> Status:
+    return status.status(resource, [status.accepted((), facts.models.configurations[resource.key].notes)])
+
+
+def _resiliency(resource: Resource, facts: Facts) -> Status:
+    model = facts.models.resiliencies[resource.key]
+    return status.status(resource, [status.accepted(model.problems, model.notes)])
+
+
 def _secret(resource: Resource, _facts: Facts) -> Status:
     return status.status(resource, [true("Accepted")])
 
@@ -160,9 +205,13 @@ _Kind: TypeAlias = Callable[[Resource, Facts], Status]
 
 _KINDS: Mapping[str, _Kind] = {
     "ClusterEventBus": _cluster_bus,
+    "Component": _component,
+    "Configuration": _configuration,
     "EventBus": _bus,
     "EventSource": _source,
     "Function": _function,
+    "Resiliency": _resiliency,
     "Secret": _secret,
+    "Subscription": _subscription,
     "Trigger": _trigger,
 }

@@ -138,7 +138,7 @@ class RetryPolicy(Wire, frozen=True, kw_only=True):
     policy: Literal["constant", "exponential"] | None = None
     """How waits grow; ``constant`` where it is not given."""
     duration: Wait | None = None
-    """Wait of policy ``constant``, or the first of ``exponential``; 5s, or 500ms, where it is not given."""
+    """Wait of policy ``constant``; 5s where it is not given. Those of ``exponential`` begin with 500ms."""
     max_interval: Wait | None = None
     """Longest wait of policy ``exponential``; 60s where it is not given."""
     max_retries: Annotated[int, Meta(ge=-1, le=1_000_000)] | None = None

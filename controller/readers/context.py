@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from api.actions import Resource
@@ -17,8 +19,9 @@ OWN = "pubsub"
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
-def read_context(resource: Resource, spec: FunctionSpec, serving: ServingBody) -> bytes:
-    """The v1beta1 shape with ``triggers`` added, as deterministic JSON."""
+def read_context(resource: Resource, spec: FunctionSpec, serving: ServingBody, components: Mapping[str, str]) -> bytes:
+    """The v1beta1 shape with ``triggers`` added, as deterministic JSON; *components* have their types."""
+    types = {**components, **own_types(serving)}
     triggers = serving.triggers
     http = triggers.http if triggers else None
     dapr = triggers.dapr if triggers else ()
@@ -31,17 +34,12 @@ def read_context(resource: Resource, spec: FunctionSpec, serving: ServingBody) -
         port=port,
         triggers=Triggers(
             http={"port": int(port)} if http is not None else None,
-            dapr=tuple(_trigger(serving, trigger) for trigger in dapr) or None,
+            dapr=tuple(_trigger(types, trigger) for trigger in dapr) or None,
         ),
-        inputs=_inputs(serving, dapr) or None,
-        outputs={
-            output.dapr.output_name or output.dapr.name: _output(serving, output.dapr) for output in serving.outputs
-        }
+        inputs=_inputs(serving, types, dapr) or None,
+        outputs={output.dapr.output_name or output.dapr.name: _output(types, output.dapr) for output in serving.outputs}
         or None,
-        states={
-            name: Component(component_name=name, component_type=state.spec.type if state and state.spec else "")
-            for name, state in serving.states.items()
-        }
+        states={name: Component(component_name=name, component_type=types.get(name, "")) for name in serving.states}
         or None,
         pre_hooks=serving.hooks.pre if serving.hooks else None,
         post_hooks=serving.hooks.post if serving.hooks else None,
@@ -49,22 +47,22 @@ def read_context(resource: Resource, spec: FunctionSpec, serving: ServingBody) -
     return _encoder.encode(plain(context))
 
 
-def component_type(serving: ServingBody, name: str, given: str | None) -> str:
-    """What is declared, else the type of the function's own component, else that of an EventBus."""
-    owned = serving.pubsub.get(name) or serving.bindings.get(name)
-    return given or (owned.type if owned else OWN)
+def own_types(serving: ServingBody) -> dict[str, str]:
+    """Components that the function declares for itself -> their types."""
+    states = {name: state.spec for name, state in serving.states.items() if state is not None and state.spec}
+    return {name: body.type for group in (serving.pubsub, serving.bindings, states) for name, body in group.items()}
 
 
-def _trigger(serving: ServingBody, trigger: DaprTrigger) -> Declared:
+def _trigger(types: Mapping[str, str], trigger: DaprTrigger) -> Declared:
     return Declared(
         name=trigger.name,
-        type=component_type(serving, trigger.name, trigger.type),
+        type=trigger.type or types.get(trigger.name, OWN),
         topic=trigger.topic or "",
         input_name=trigger.input_name or "",
     )
 
 
-def _inputs(serving: ServingBody, dapr: tuple[DaprTrigger, ...]) -> dict[str, Component]:
+def _inputs(serving: ServingBody, types: Mapping[str, str], dapr: tuple[DaprTrigger, ...]) -> dict[str, Component]:
     inputs: dict[str, Component] = {}
     for trigger in dapr:
         name = trigger.input_name or trigger.name
@@ -72,7 +70,7 @@ def _inputs(serving: ServingBody, dapr: tuple[DaprTrigger, ...]) -> dict[str, Co
         inputs[unique] = Component(
             uri=trigger.topic or trigger.name,
             component_name=trigger.name,
-            component_type=component_type(serving, trigger.name, trigger.type),
+            component_type=trigger.type or types.get(trigger.name, OWN),
         )
     for given in serving.triggers.inputs if serving.triggers else ():
         inputs.setdefault(
@@ -80,17 +78,17 @@ def _inputs(serving: ServingBody, dapr: tuple[DaprTrigger, ...]) -> dict[str, Co
             Component(
                 uri=given.dapr.topic or given.dapr.name,
                 component_name=given.dapr.name,
-                component_type=component_type(serving, given.dapr.name, given.dapr.type),
+                component_type=given.dapr.type or types.get(given.dapr.name, OWN),
             ),
         )
     return inputs
 
 
-def _output(serving: ServingBody, output: DaprOutput) -> Component:
+def _output(types: Mapping[str, str], output: DaprOutput) -> Component:
     return Component(
         uri=output.topic or output.name,
         component_name=output.name,
-        component_type=component_type(serving, output.name, output.type),
+        component_type=output.type or types.get(output.name, OWN),
         metadata=dict(sorted(output.metadata.items())) or None,
         operation=output.operation or "",
     )

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Literal
 
+import msgspec
+
 from api import support
 from api.actions import Resource
 from api.delivery import DeliveryPolicy
@@ -13,11 +15,15 @@ from api.errors import Problem
 from api.kinds.networking import RouteMatch
 from api.kinds.openfunction import FunctionSpec, HttpTrigger, ServingBody
 from api.meta import Key, RevisionKey
-from api.model import Match, Route, Subscription, Workload
-from controller.readers import names
+from api.model import Host, Match, Route, Subscription, Workload
+from api.scaling import ScalePolicy
+from controller.readers import apps, names
+from controller.readers.apps import AppModel, read_app
 from controller.readers.build import Made, read_build
-from controller.readers.context import DEFAULT_PORT, component_type, read_context
+from controller.readers.components import read_own
+from controller.readers.context import DEFAULT_PORT, read_context
 from controller.readers.delivery import duration, read_delivery
+from controller.readers.inputs import read_inputs
 from controller.readers.model import FunctionModel, Scope, TrafficShare, apart
 from controller.readers.scale import read_concurrency, read_scale
 from controller.readers.workload import read_env, read_grace, read_pod, read_resources, read_target
@@ -30,39 +36,66 @@ def read_function(resource: Resource, scope: Scope) -> FunctionModel:
     spec: FunctionSpec = resource.spec
     serving = spec.serving or ServingBody()
     made = read_build(resource, spec, scope.capabilities)
+    app = read_app(resource.key, serving)
+    own = tuple(read_own(resource.key, serving, app.app.id))
     delivery = read_delivery(serving.delivery)
     http = serving.triggers.http if serving.triggers else None
-    problems = (*made.problems, *_problems(spec, serving))
+    inputs = read_inputs(resource.key, serving, scope, delivery)
+    workload = _workload(resource, spec, serving, scope, made, app)
+    scale, bounded = _scale(serving, scope, workload)
+    problems = (
+        *made.problems,
+        *_problems(spec, serving),
+        *app.problems,
+        *inputs.problems,
+        *(problem for _, one in own for problem in one.problems),
+    )
+    notes = (
+        *support.notes("Function", spec, scope.capabilities),
+        *app.notes,
+        *bounded,
+        *(note for _, one in own for note in one.notes),
+    )
     return FunctionModel(
-        workload=_workload(resource, spec, serving, made),
+        workload=workload,
         build=made.build,
-        scale=read_scale(serving.scale_options),
-        route=_route(resource.key, http, delivery) if http else None,
-        subscriptions=(*_subscriptions(resource.key, serving, delivery), *_invocations(resource.key, http, delivery)),
+        scale=scale,
+        route=_route(resource.key, http, delivery, app),
+        subscriptions=(*inputs.subscriptions, *_invocations(resource.key, http, delivery, app)),
         traffic=tuple(
             TrafficShare(revision=share.revision.replace("latest", ""), weight=share.weight, tag=share.tag)
             for share in serving.traffic
         ),
         history_limit=spec.revision_history_limit or 10,
+        app=app.app,
+        configuration=app.configuration,
+        components=tuple(one for _, one in own),
+        triggers=inputs.triggers,
         delivery=delivery,
-        notes=apart(support.notes("Function", spec, scope.capabilities), problems),
+        notes=apart(notes, problems),
         problems=problems,
     )
 
 
-def _workload(resource: Resource, spec: FunctionSpec, serving: ServingBody, made: Made) -> Workload:
+def _workload(
+    resource: Resource, spec: FunctionSpec, serving: ServingBody, scope: Scope, made: Made, app: AppModel
+) -> Workload:
     http = serving.triggers.http if serving.triggers else None
+    port = http.port if http else None
     version = spec.version or "latest"
     return Workload(
         key=RevisionKey(resource.key.namespace, resource.key.name, ""),
         artifact=made.artifact,
-        host="wasm" if (spec.workload_runtime or "").lower() == "wasmedge" else "python",
+        host=_host(spec, app),
         target=read_target(spec, serving),
-        context=read_context(resource, spec, serving),
-        port=(http.port if http else None) or DEFAULT_PORT,
-        env=read_env(serving),
+        context=read_context(resource, spec, serving, scope.components),
+        port=app.port or port or (0 if app.command else DEFAULT_PORT),
+        command=app.command,
+        protocol="grpc" if app.app.protocol == "grpc" else "http",
+        health=app.health,
+        env=(*read_env(serving), *app.env),
         resources=read_resources(serving),
-        concurrency=serving.concurrency or read_concurrency(serving.scale_options),
+        concurrency=serving.concurrency or read_concurrency(serving.scale_options) or app.concurrency,
         start_timeout=duration(serving.timeout, timedelta(minutes=1)),
         grace=read_grace(serving),
         kind=_KINDS.get(serving.workload_type or "", "service"),
@@ -72,7 +105,29 @@ def _workload(resource: Resource, spec: FunctionSpec, serving: ServingBody, made
     )
 
 
-def _route(key: Key, http: HttpTrigger, delivery: DeliveryPolicy) -> Route:
+def _host(spec: FunctionSpec, app: AppModel) -> Host:
+    if (spec.workload_runtime or "").lower() == "wasmedge":
+        return "wasm"
+    return "command" if app.command else "python"
+
+
+def _scale(serving: ServingBody, scope: Scope, workload: Workload) -> tuple[ScalePolicy, tuple[Problem, ...]]:
+    """Of a program that names its port there is one replica where replicas share their ports."""
+    scale = read_scale(serving.scale_options)
+    if workload.host != "command" or not workload.port or "processes" not in scope.capabilities or scale.max == 1:
+        return scale, ()
+    one = msgspec.structs.replace(scale, min=min(scale.min, 1), initial=min(scale.initial, 1), max=1)
+    message = (
+        f"at most one replica on this machine, where only one program can listen on port {workload.port}; leave it out "
+        "and listen on $APP_PORT to have more"
+    )
+    return one, (Problem(code="NotHere", path=f"{apps.FIELD}.{apps.PREFIX}app-port", message=message),)
+
+
+def _route(key: Key, http: HttpTrigger | None, delivery: DeliveryPolicy, app: AppModel) -> Route | None:
+    """Without an HTTP trigger a Dapr app is still invoked, by others through the Dapr API."""
+    if http is None:
+        return Route(key=key, timeout=delivery.timeout, internal=True) if app.command else None
     given = http.route
     matches = [match for rule in (given.rules if given else ()) for match in rule.matches]
     return Route(
@@ -98,27 +153,12 @@ def _matches(given: list[RouteMatch]) -> Iterator[Match]:
         yield Match(path=path, kind=kind, methods=() if place in everything else tuple(sorted(found)))
 
 
-def _subscriptions(key: Key, serving: ServingBody, delivery: DeliveryPolicy) -> Iterator[Subscription]:
-    """A dapr trigger whose name is no component of the function is a topic of the EventBus of that name."""
-    for trigger in serving.triggers.dapr if serving.triggers else ():
-        owned = trigger.name in serving.pubsub or trigger.name in serving.bindings
-        kind = component_type(serving, trigger.name, trigger.type)
-        if owned or trigger.topic is None or not kind.startswith("pubsub"):
-            continue
-        name = names.own(key, trigger.name, trigger.topic)
-        yield Subscription(
-            key=name,
-            bus=Key(key.namespace, trigger.name),
-            subject=trigger.topic,
-            group=name.name,
-            trigger=key.name,
-            delivery=delivery,
-        )
+def _invocations(key: Key, http: HttpTrigger | None, delivery: DeliveryPolicy, app: AppModel) -> Iterator[Subscription]:
+    """Asynchronous calls: accepted before anybody listens, so none may be skipped; they have no order.
 
-
-def _invocations(key: Key, http: HttpTrigger | None, delivery: DeliveryPolicy) -> Iterator[Subscription]:
-    """Asynchronous calls: accepted before anybody listens, so none may be skipped; they have no order."""
-    if http is None:
+    A Dapr app has no place that takes them.
+    """
+    if http is None or app.command:
         return
     name = names.invocations(key)
     yield Subscription(
@@ -143,18 +183,6 @@ def _problems(spec: FunctionSpec, serving: ServingBody) -> Iterator[Problem]:
         yield _not_yet("spec.workloadRuntime", "WasmEdge comes with a later release; use OCIContainer")
     if serving.workload_type == "Job":
         yield _not_yet("spec.serving.workloadType", "jobs come with a later release; use Deployment")
-    for index, trigger in enumerate(serving.triggers.dapr if serving.triggers else ()):
-        path = f"spec.serving.triggers.dapr[{index}]"
-        kind = component_type(serving, trigger.name, trigger.type)
-        if trigger.name in serving.pubsub or trigger.name in serving.bindings or not kind.startswith("pubsub"):
-            yield _not_yet(path, f"component {trigger.name} ({kind}) comes with a later release; use an EventBus")
-        elif trigger.topic is None:
-            yield Problem(code="Invalid", path=path, message=f"`{trigger.name}` is an EventBus: name the topic")
-    for index, output in enumerate(serving.outputs):
-        kind = component_type(serving, output.dapr.name, output.dapr.type)
-        if output.dapr.name in serving.pubsub or not kind.startswith("pubsub"):
-            message = f"component {output.dapr.name} ({kind}) comes with a later release; use an EventBus"
-            yield _not_yet(f"spec.serving.outputs[{index}]", message)
 
 
 def _not_yet(path: str, message: str) -> Problem:

@@ -6,6 +6,7 @@ Readers are pure. They know one resource and the Scope around it; they never see
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 
 import msgspec
 
@@ -13,7 +14,22 @@ from api.conditions import REASONS
 from api.delivery import DeliveryPolicy
 from api.errors import Problem
 from api.meta import Key
-from api.model import App, Build, Component, Join, Route, Source, Subscription, Workload
+from api.model import (
+    ApiRule,
+    App,
+    AppSubscription,
+    Build,
+    Bus,
+    CircuitBreaker,
+    Component,
+    Join,
+    Retry,
+    Route,
+    SecretScope,
+    Source,
+    Subscription,
+    Workload,
+)
 from api.scaling import ScalePolicy
 
 
@@ -26,6 +42,8 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     sources: Mapping[str, str] = {}
     """``<eventsource>.<event>`` -> name of the bus that gets it."""
     functions: frozenset[str] = frozenset()
+    components: Mapping[str, str] = {}
+    """Component -> its type, of the resources."""
     capabilities: frozenset[str] = frozenset()
     """What the substrate can honour: ``processes``, ``images``... (Observed.capabilities)."""
 
@@ -37,6 +55,70 @@ class TrafficShare(msgspec.Struct, frozen=True, kw_only=True):
     """Five-digit revision; empty: the latest ready one."""
     weight: int
     tag: str | None = None
+
+
+class ComponentModel(msgspec.Struct, frozen=True, kw_only=True):
+    """One Component, of a resource or of a Function's own. With problems it takes part in nothing."""
+
+    component: Component
+    bus: Bus | None = None
+    """Of a pub/sub type: under which its topics are delivered."""
+    group: str = ""
+    """Consumer group as written, placeholders and all; empty: the app id."""
+    notes: tuple[Problem, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+class SubscriptionModel(msgspec.Struct, frozen=True, kw_only=True):
+    """One Subscription of dapr.io."""
+
+    subscription: AppSubscription
+    scopes: tuple[str, ...] = ()
+    """Apps it is for; empty: all that are Dapr apps by themselves."""
+    notes: tuple[Problem, ...] = ()
+
+
+class ConfigurationModel(msgspec.Struct, frozen=True, kw_only=True):
+    """What a Configuration binds the apps to that name it."""
+
+    secrets: tuple[SecretScope, ...] = ()
+    allowed: tuple[ApiRule, ...] = ()
+    denied: tuple[ApiRule, ...] = ()
+    denied_components: tuple[str, ...] = ()
+    notes: tuple[Problem, ...] = ()
+
+
+class Named(msgspec.Struct, frozen=True, kw_only=True):
+    """Policies of one target by name; empty: none."""
+
+    timeout: str = ""
+    retry: str = ""
+    breaker: str = ""
+
+
+class ResiliencyModel(msgspec.Struct, frozen=True, kw_only=True):
+    """Policies by name, and the targets that are listed."""
+
+    timeouts: dict[str, timedelta] = {}
+    retries: dict[str, Retry] = {}
+    breakers: dict[str, CircuitBreaker] = {}
+    apps: dict[str, Named] = {}
+    inbound: dict[str, Named] = {}
+    """By name of the component."""
+    outbound: dict[str, Named] = {}
+    scopes: tuple[str, ...] = ()
+    """Apps it is for; empty: all of the namespace."""
+    notes: tuple[Problem, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+class ComponentTrigger(msgspec.Struct, frozen=True, kw_only=True):
+    """A trigger of a Function that is a topic of a pub/sub component, or an input binding (no topic)."""
+
+    component: str
+    topic: str = ""
+    field: str = ""
+    """Where it stands in the Function."""
 
 
 class FunctionModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,10 +135,14 @@ class FunctionModel(msgspec.Struct, frozen=True, kw_only=True):
     traffic: tuple[TrafficShare, ...] = ()
     """Empty: everything goes to the latest ready revision."""
     history_limit: int = 10
-    app: App | None = None
-    """None: it is no Dapr app and takes no part in its API."""
-    components: tuple[Component, ...] = ()
+    app: App
+    """As it declares itself; what Configurations and Resiliencies add is not in it."""
+    configuration: str = ""
+    """Configuration that it names; empty: none."""
+    components: tuple[ComponentModel, ...] = ()
     """That it declares for itself."""
+    triggers: tuple[ComponentTrigger, ...] = ()
+    """Those that are components."""
     delivery: DeliveryPolicy = DeliveryPolicy()
     """Of its own triggers, and of sinks that declare none (``inherit``)."""
     notes: tuple[Problem, ...] = ()

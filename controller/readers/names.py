@@ -37,6 +37,21 @@ def own(function: Key, bus: str, topic: str) -> Key:
     return Key(function.namespace, f"function.{function.name}.{bus}.{token(topic)}")
 
 
+def streamed(function: Key, bus: str, topic: str) -> Key:
+    """Subscription of the streams that a function's app opens for a topic."""
+    return Key(function.namespace, f"stream.{function.name}.{bus}.{token(topic)}")
+
+
+def bound(function: Key, component: str) -> Key:
+    """Subscription of what an input binding brings a function."""
+    return Key(function.namespace, f"binding.{function.name}.{component}")
+
+
+def bound_subject(function: Key, component: str) -> str:
+    """Where that waits for the function."""
+    return f"evoke.binding.{function.namespace}.{function.name}.{component}"
+
+
 def invocations(function: Key) -> Key:
     """Subscription of a function's asynchronous calls."""
     return Key(function.namespace, f"async.{function.name}")

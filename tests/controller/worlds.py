@@ -24,6 +24,7 @@ from api.actions import (
     StartBuild,
     World,
 )
+from api.kinds import KINDS
 from api.meta import Key, RevisionKey
 from api.model import Bundle, Replica
 
@@ -90,7 +91,7 @@ def resource(text: str, *, annotations: dict[str, str] | None = None, generation
         for name in parents:
             place = place.setdefault(name, {})
         place[last] = value
-    body = raw.get("spec") or {key: raw[key] for key in raw.keys() - {"apiVersion", "kind", "metadata"}}
+    body = documents.body(raw, KINDS[raw["apiVersion"], raw["kind"]])
     return Resource(
         api_version=raw["apiVersion"],
         kind=raw["kind"],

@@ -269,9 +269,6 @@ def test_delivery_in_full() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "serving: {triggers: {dapr: [{name: cron, type: bindings.cron}]}}",
-        "serving: {triggers: {dapr: [{name: mq, topic: a}]}, pubsub: {mq: {type: pubsub.kafka, version: v1}}}",
-        "serving: {triggers: {http: {}}, outputs: [{dapr: {name: store, type: bindings.http}}]}",
         "serving: {triggers: {}, workloadType: Job}",
         "build: {srcRepo: {url: code}}",
         "workloadRuntime: WasmEdge\nserving: {triggers: {http: {}}}",
