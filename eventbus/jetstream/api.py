@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from eventbus.errors import BusError
+from eventbus.errors import BusError, Missing
 from eventbus.jetstream.connection import Connection, status
 
 NO_STREAM: Final = 10059
@@ -25,6 +25,14 @@ WRONG_LAST: Final = 10071
 EXPECT_LAST = "Nats-Expected-Last-Subject-Sequence"
 
 NANOSECONDS = 1_000_000_000
+API: Final = "$JS.API"
+"""Where the API of the account itself is."""
+
+
+def api_of(options: Mapping[str, str]) -> str:
+    """Where the API is, by options ``domain`` and ``apiPrefix``."""
+    domain = options.get("domain", "")
+    return options.get("apiPrefix", "").rstrip(".") or (f"$JS.{domain}.API" if domain else API)
 
 
 class ApiError(BusError):
@@ -109,12 +117,13 @@ class _Names(msgspec.Struct):
 class JetStream:
     """Typed calls; every one raises ApiError or Unreachable."""
 
-    def __init__(self, connection: Connection, replicas: int = 1) -> None:
-        self.connection, self._replicas = connection, replicas
+    def __init__(self, connection: Connection, replicas: int = 1, *, api: str = API) -> None:
+        """*api*: where JetStream's API is, of another domain or another account's."""
+        self.connection, self._replicas, self.api = connection, replicas, api
 
     async def call(self, verb: str, body: Mapping[str, Any] | None = None) -> bytes:
-        """Request ``$JS.API.<verb>``, answer the reply's JSON."""
-        reply = await self.connection.request(f"$JS.API.{verb}", msgspec.json.encode(body) if body else b"")
+        """Request a verb of the API, answer the reply's JSON."""
+        reply = await self.connection.request(f"{self.api}.{verb}", msgspec.json.encode(body) if body else b"")
         error = msgspec.json.decode(reply.data, type=_Reply).error
         if error is not None:
             raise ApiError(error.err_code, error.description, verb)
@@ -144,6 +153,13 @@ class JetStream:
     async def stream_names(self, subject: str) -> list[str]:
         reply = await self.call("STREAM.NAMES", {"subject": subject})
         return msgspec.json.decode(reply, type=_Names).streams or []
+
+    async def stream_of(self, subject: str) -> str:
+        """The stream that has *subject*; raises Missing."""
+        found = await self.stream_names(subject)
+        if not found:
+            raise Missing(f"no stream has subject {subject}", hint="make one: `nats stream add`")
+        return found[0]
 
     async def purge(self, stream: str, *, below: int | None = None, subject: str = "") -> None:
         """Delete messages: those under sequence *below*, or of one subject."""

@@ -11,14 +11,14 @@ from api.meta import Key
 from api.model import Bus, Option, Subscription
 from eventbus import cloudevents
 from eventbus.bus import DeadLetter, Deliver, Incoming, Lost
-from eventbus.errors import BusError, BusFull, LagUnknown, Refused, TooLarge, Unreachable
+from eventbus.errors import BusError, LagUnknown, TooLarge, Unreachable
 from eventbus.jetstream.api import NO_STREAM, Ack, ApiError, JetStream
 from eventbus.jetstream.cells import Cells
 from eventbus.jetstream.connection import Connection
 from eventbus.jetstream.intake import JetStreamIntake
 from eventbus.jetstream.letters import Letters
 from eventbus.jetstream.ownership import Membership, Records
-from eventbus.jetstream.publishing import MESSAGE_ID, NoStream, Publisher
+from eventbus.jetstream.publishing import FULL, MESSAGE_ID, NoStream, Publisher, refusal
 from eventbus.jetstream.streams import Streams
 from eventbus.jetstream.tail import tail
 from eventbus.raw import NOTHING
@@ -34,9 +34,6 @@ RETAIN = 1000
 REVIVE_AFTER = 1.0
 HEADER_ROOM = 1024
 """Bytes of a message that are not payload: subject and Nats-Msg-Id."""
-FULL = frozenset({10077, 10047, 10023})
-"""err_codes of a full stream, account and server."""
-TOO_LARGE = 10054
 
 
 class JetStreamBus:
@@ -142,7 +139,7 @@ class JetStreamBus:
             ack = await self._store(subject, where, payload, headers)
         stream.used += len(payload)
         if ack.error is not None:
-            raise _refusal(ack, subject)
+            raise refusal(ack, subject)
 
     async def _store(self, subject: str, where: str, payload: bytes, headers: dict[str, str] | None) -> Ack:
         stream = await self._streams.get(subject)
@@ -193,7 +190,7 @@ class JetStreamBus:
         stamp = f"replay {names.stream} {letter.subscription} {letter.id} {letter.at.timestamp()}"
         ack = await self._publisher.publish(subject, letter.payload, {MESSAGE_ID: stamp.replace(" ", "/")})
         if ack.error is not None:
-            raise _refusal(ack, letter.subject)
+            raise refusal(ack, letter.subject)
         await self._letters.delete(letter, names.stream)
 
     async def trim(self, subjects: Mapping[str, Collection[Subscription]]) -> None:
@@ -247,13 +244,3 @@ class JetStreamBus:
             intake.release()
         self._streams.close()
         await self._connection.close()
-
-
-def _refusal(ack: Ack, subject: str) -> Refused:
-    error = ack.error
-    assert error is not None
-    if error.err_code == TOO_LARGE:
-        return TooLarge(f"the event is too large: {error.description}")
-    if error.err_code in FULL:
-        return BusFull(f"topic {subject} is full: {error.description}", hint="its subscribers are behind")
-    return Refused(f"the bus did not store the event: {error.description} ({error.err_code})")

@@ -17,6 +17,7 @@ from eventbus.bus import Attempt, DeadLetter, Deliver, Incoming, Lost, Progress
 from eventbus.errors import BusError, DeadLetterRefused, Fenced, LagUnknown
 from eventbus.jetstream.api import WRONG_LAST, ApiError
 from eventbus.jetstream.connection import Connection, Listening
+from eventbus.jetstream.deliveries import target
 from eventbus.jetstream.letters import Letters
 from eventbus.jetstream.ownership import Claim, Membership
 from eventbus.jetstream.pulls import Pulls
@@ -59,7 +60,7 @@ class JetStreamIntake:
         self._dirty = False
         self._window = claim.window
         self._recorded = set(claim.attempts)
-        self._pulls = Pulls(connection, f"{self._stream}.{self._consumer}", mark.floor, self._arrived, self._recover)
+        self._pulls = Pulls(connection, target(self._stream, self._consumer), mark.floor, self._arrived, self._recover)
         self.request, self.outstanding = self._pulls.request, self._pulls.outstanding
         self._bell: Callable[[], None] | None = None
         self._bells: list[Listening] = []

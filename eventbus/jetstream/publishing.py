@@ -15,12 +15,15 @@ import secrets
 
 import msgspec
 
-from eventbus.errors import BusError, Unreachable
+from eventbus.errors import BusError, BusFull, Refused, TooLarge, Unreachable
 from eventbus.jetstream.api import Ack
 from eventbus.jetstream.connection import Connection, Message, status
 from eventbus.jetstream.grouping import Lane, Publish
 
 MESSAGE_ID = "Nats-Msg-Id"
+FULL = frozenset({10077, 10047, 10023})
+"""err_codes of a full stream, account and server."""
+TOO_LARGE = 10054
 BATCH_ID, BATCH_SEQUENCE, BATCH_COMMIT = "Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit"
 
 
@@ -178,3 +181,14 @@ class Publisher:
     def _unsent(self, publish: Publish) -> bool:
         """Whether it is to go out on this connection, unless its lane will see to it."""
         return publish.round != self._round and (publish.lane is None or publish.round >= 0)
+
+
+def refusal(ack: Ack, subject: str) -> Refused:
+    """The error that a PubAck says; it has one."""
+    error = ack.error
+    assert error is not None
+    if error.err_code == TOO_LARGE:
+        return TooLarge(f"the event is too large: {error.description}")
+    if error.err_code in FULL:
+        return BusFull(f"topic {subject} is full: {error.description}", hint="its subscribers are behind")
+    return Refused(f"the bus did not store the event: {error.description} ({error.err_code})")

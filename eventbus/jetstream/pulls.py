@@ -10,13 +10,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-import msgspec
-
 from eventbus.bus import Deliver, Incoming
 from eventbus.cloudevents import ordering_key
 from eventbus.errors import BusError
+from eventbus.jetstream import deliveries
 from eventbus.jetstream.api import NANOSECONDS
-from eventbus.jetstream.connection import Connection, Listening, Message, status
+from eventbus.jetstream.connection import Connection, Listening, Message
 
 EXPIRES = 30.0
 HEARTBEAT = 5.0
@@ -32,7 +31,7 @@ class Pulls:
     def __init__(
         self, connection: Connection, target: str, floor: int, deliver: Deliver, broken: Callable[[], None]
     ) -> None:
-        self._connection, self._target = connection, f"$JS.API.CONSUMER.MSG.NEXT.{target}"
+        self._connection, self._target = connection, target
         self._deliver, self._broken = deliver, broken
         self.position = self._floor = floor
         """Highest sequence received."""
@@ -104,27 +103,20 @@ class Pulls:
             task.add_done_callback(self._tasks.discard)
 
     async def _pull(self, batch: int) -> None:
-        pull = {
-            "batch": batch,
-            "max_bytes": PULL_BYTES,
-            "expires": int(EXPIRES * NANOSECONDS),
-            "idle_heartbeat": int(HEARTBEAT * NANOSECONDS),
-        }
+        pull = deliveries.request(batch, expires=EXPIRES, heartbeat=HEARTBEAT, max_bytes=PULL_BYTES)
         self._heard = time.monotonic()
         try:
-            await self._connection.send(self._target, msgspec.json.encode(pull), self._reply)
+            await self._connection.send(self._target, pull, self._reply)
         except BusError:
             self._broken()
 
     def _received(self, message: Message) -> None:
         self._heard = time.monotonic()
-        reply = message.reply
-        if not reply.startswith("$JS.ACK."):
+        place, reply = deliveries.delivered(message), message.reply
+        if place is None:
             self._control(message)
             return
-        tokens = reply.split(".")
-        at = 5 if len(tokens) == 9 else 7  # 9 tokens, or 11 and more with domain and account (ADR-15)
-        seq = int(tokens[at])
+        seq = place.seq
         self._armed -= 1
         if seq > self.position:
             self.position = seq
@@ -134,7 +126,7 @@ class Pulls:
             if not self._arrived:
                 asyncio.get_running_loop().call_soon(self._hand_over)
             data = message.data
-            self._arrived.append(Incoming(0, seq, ordering_key(data), data, int(tokens[at + 2]) / NANOSECONDS))
+            self._arrived.append(Incoming(0, seq, ordering_key(data), data, place.nanoseconds / NANOSECONDS))
         else:
             self.again -= 1
             if seq <= self._floor:
@@ -149,12 +141,11 @@ class Pulls:
 
     def _control(self, message: Message) -> None:
         """A pull ended: with what it left undelivered where it ran out, without where the consumer is gone."""
-        headers = message.headers or {}
-        code, left = status(headers), headers.get("Nats-Pending-Messages")
-        if code == "100":
+        end = deliveries.ended(message)
+        if end.heartbeat:
             return
-        if left is None:
+        if end.left is None:
             self._broken()
-        elif "Server Shutdown" not in headers.get("Description", ""):  # then the connection breaks next
-            self._armed = max(0, self._armed - int(left))
+        elif "Server Shutdown" not in end.description:  # then the connection breaks next
+            self._armed = max(0, self._armed - end.left)
             self._arm_soon()

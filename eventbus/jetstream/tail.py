@@ -7,15 +7,14 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
 from api.meta import Key
 from eventbus import subjects
 from eventbus.bus import Incoming
 from eventbus.cloudevents import ordering_key
 from eventbus.errors import BusError
+from eventbus.jetstream import deliveries
 from eventbus.jetstream.api import NANOSECONDS, ApiError, JetStream
-from eventbus.jetstream.connection import Listening, Message, status
+from eventbus.jetstream.connection import Listening, Message
 
 BATCH = 64
 EXPIRES = 5
@@ -107,26 +106,24 @@ class _Follower:
 
     async def _batch(self) -> None:
         """One pull, to its end; raises when the consumer is gone."""
-        pull = msgspec.json.encode({"batch": BATCH, "expires": EXPIRES * NANOSECONDS})
-        await self._js.connection.send(f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}", pull, self._inbox)
+        pull = deliveries.request(BATCH, expires=EXPIRES)
+        await self._js.connection.send(deliveries.target(self._stream, self._consumer), pull, self._inbox)
         for _ in range(BATCH):
             try:
                 async with asyncio.timeout(EXPIRES + 2):
                     message = await self._arrived.get()
             except TimeoutError:
                 raise ApiError(0, "a pull got no answer") from None
-            code = status(message.headers)
-            if code == "408":
-                return
-            if code:
-                raise ApiError(int(code), "pull ended")
-            tokens = message.reply.split(".")
-            at = 5 if len(tokens) == 9 else 7
-            seq = int(tokens[at])
-            if seq > self._last:
-                self._last = seq
-                stored = int(tokens[at + 2]) / NANOSECONDS
-                await self._queue.put(Incoming(0, seq, ordering_key(message.data), message.data, stored))
+            place = deliveries.delivered(message)
+            if place is None:
+                end = deliveries.ended(message)
+                if end.code == "408":
+                    return
+                raise ApiError(int(end.code), "pull ended")
+            if place.seq > self._last:
+                self._last = place.seq
+                stored = place.nanoseconds / NANOSECONDS
+                await self._queue.put(Incoming(0, place.seq, ordering_key(message.data), message.data, stored))
 
     async def _again(self) -> None:
         await asyncio.sleep(0.2)  # the broker restarts, or forgot a reader that was too slow

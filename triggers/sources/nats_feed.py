@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from eventbus.diagnosis import diagnose
 from eventbus.errors import BusError, Fenced, Missing, Unreachable
-from eventbus.jetstream.api import ApiError, JetStream
+from eventbus.jetstream.api import ApiError, JetStream, api_of
 from eventbus.jetstream.connection import Connection, Message
 from triggers.sources.nats_stream import Place, Reader, Stored
 from triggers.sources.source import SourceError
@@ -44,7 +44,7 @@ class Feed:
         self._options = options
         self._connection = Connection(options, name=name)
         self._connection.on_closed.append(self._closed)
-        self._js = JetStream(self._connection)
+        self._js = JetStream(self._connection, api=api_of(options()))
         self._reader = Reader(self._js, place, arrived) if place is not None else None
         self._subjects, self._passed = subjects, passed
         self._prepare, self._first = prepare, first

@@ -15,13 +15,15 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Literal
+from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
 from eventbus.errors import BusError, Fenced
+from eventbus.jetstream import deliveries
 from eventbus.jetstream.api import NANOSECONDS, ApiError, JetStream
-from eventbus.jetstream.connection import Listening, Message, status
+from eventbus.jetstream.connection import Listening, Message
 
 WINDOW = 1000
 """Messages that may be unacknowledged."""
@@ -37,17 +39,17 @@ EXISTS = frozenset({10013, 10148})
 DUE = "evoke.first"
 """Metadata of a consumer whose owner has not yet finished what only the first one does."""
 
-Start = Literal["new", "all"]
-
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
     """What to read, and under which name progress is kept."""
 
     stream: str
+    """Empty: the one that has the first of *filters*."""
     filters: tuple[str, ...]
     name: str
     """Stem of the consumers' names: letters, digits, ``-``, ``_`` and ``=``."""
-    start: Start = "new"
+    start: str = "new"
+    """Where to begin that nothing was read of: ``all``, ``new``, ``last``, ``sequence:N`` or ``time:SECONDS``."""
     forget_after: float = 0.0
     """Seconds without a reader after which the broker drops the consumer; 0: never."""
     first: bool = False
@@ -101,6 +103,7 @@ class Reader:
 
     def __init__(self, js: JetStream, place: Place, arrived: Callable[[Stored], None]) -> None:
         self._js, self._place, self._arrived = js, place, arrived
+        self._stream = place.stream
         self._epoch = 0
         self._replies: dict[str, str] = {}
         """Held messages by id, with where their acknowledgement goes."""
@@ -129,7 +132,9 @@ class Reader:
 
     async def take(self) -> None:
         """Become the owner; raises Fenced when somebody else did meanwhile, BusError while the broker is away."""
-        stream, epochs = self._place.stream, await self._epochs()
+        if not self._stream:
+            self._stream = await self._js.stream_of(self._place.filters[0])
+        stream, epochs = self._stream, await self._epochs()
         if self._epoch and epochs and epochs[-1] > self._epoch:
             raise Fenced(f"another proxy reads {stream}")
         known = [await self._info(epoch) for epoch in epochs]
@@ -156,7 +161,7 @@ class Reader:
         if floors:
             return {"deliver_policy": "by_start_sequence", "opt_start_seq": max(floors) + 1}
         if not self._epoch:
-            return {"deliver_policy": self._place.start}
+            return _first(self._place.start)
         if stream.created != self._created or not self._last:
             return {"deliver_policy": "all"}
         held = [int(one.partition("-")[0]) for one in self._replies]
@@ -187,7 +192,7 @@ class Reader:
         found: list[int] = []
         stem, offset = f"{self._place.name}-", 0
         while True:
-            reply = await self._js.call(f"CONSUMER.NAMES.{self._place.stream}", {"offset": offset})
+            reply = await self._js.call(f"CONSUMER.NAMES.{self._stream}", {"offset": offset})
             page = msgspec.json.decode(reply, type=_Names)
             names = page.consumers or []
             found += [int(rest) for name in names if name.startswith(stem) and (rest := name[len(stem) :]).isdecimal()]
@@ -196,12 +201,12 @@ class Reader:
                 return sorted(found)
 
     async def _info(self, epoch: int) -> _Consumer:
-        reply = await self._js.call(f"CONSUMER.INFO.{self._place.stream}.{self._place.name}-{epoch}")
+        reply = await self._js.call(f"CONSUMER.INFO.{self._stream}.{self._place.name}-{epoch}")
         return msgspec.json.decode(reply, type=_Consumer)
 
     async def _delete(self, epochs: list[int]) -> None:
         for epoch in epochs:
-            await self._js.delete_consumer(self._place.stream, f"{self._place.name}-{epoch}")
+            await self._js.delete_consumer(self._stream, f"{self._place.name}-{epoch}")
 
     async def read(self) -> None:
         """Hand messages over until the consumer has to be made anew; take() came first."""
@@ -237,24 +242,19 @@ class Reader:
             return
         self._armed += batch
         self._heard = time.monotonic()
-        pull = {
-            "batch": batch,
-            "max_bytes": max(PULL_BYTES, 2 * self._js.connection.max_payload),
-            "expires": int(EXPIRES * NANOSECONDS),
-            "idle_heartbeat": int(HEARTBEAT * NANOSECONDS),
-        }
-        target = f"$JS.API.CONSUMER.MSG.NEXT.{self._place.stream}.{self._place.name}-{self._epoch}"
-        await self._js.connection.send(target, msgspec.json.encode(pull), inbox)
+        size = max(PULL_BYTES, 2 * self._js.connection.max_payload)
+        pull = deliveries.request(batch, expires=EXPIRES, heartbeat=HEARTBEAT, max_bytes=size)
+        target = deliveries.target(self._stream, f"{self._place.name}-{self._epoch}", self._js.api)
+        await self._js.connection.send(target, pull, inbox)
 
     def _received(self, message: Message) -> None:
         self._heard = time.monotonic()
-        if not message.reply.startswith("$JS.ACK."):
+        place = deliveries.delivered(message)
+        if place is None:
             self._control(message)
             return
         self._armed -= 1
-        tokens = message.reply.split(".")
-        at = 5 if len(tokens) == 9 else 7  # 9 tokens, or 11 and more with domain and account (ADR-15)
-        stored = Stored(int(tokens[at]), int(tokens[at + 2]), message.subject, message.data, message.headers or {})
+        stored = Stored(place.seq, place.nanoseconds, message.subject, message.data, message.headers or {})
         self._last = max(self._last, stored.seq)
         if stored.id in self._done:
             self._acks.append(message.reply)
@@ -268,14 +268,13 @@ class Reader:
 
     def _control(self, message: Message) -> None:
         """A pull ended: with what it left undelivered where it ran out, without where the consumer is gone."""
-        headers = message.headers or {}
-        code, left = status(headers), headers.get("Nats-Pending-Messages")
-        if code == "100":
+        end = deliveries.ended(message)
+        if end.heartbeat:
             return
-        if left is None:
+        if end.left is None:
             self._break()
             return
-        self._armed = max(0, self._armed - int(left))
+        self._armed = max(0, self._armed - end.left)
         self._stir.set()
 
     def acknowledge(self, stored: Stored) -> None:
@@ -288,3 +287,14 @@ class Reader:
         if reply:
             self._acks.append(reply)
             self._stir.set()
+
+
+def _first(start: str) -> dict[str, Any]:
+    """Where a consumer begins, of a subject that nothing was read of."""
+    what, _, number = start.partition(":")
+    if what == "sequence":
+        return {"deliver_policy": "by_start_sequence", "opt_start_seq": int(number)}
+    if what == "time":
+        at = datetime.fromtimestamp(float(number), UTC).isoformat()
+        return {"deliver_policy": "by_start_time", "opt_start_time": at}
+    return {"deliver_policy": what}
