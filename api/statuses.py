@@ -32,8 +32,11 @@ def number(name: str) -> int:
 
 
 def within(listed: str, code: int) -> bool:
-    """Whether *listed* names *code*; an empty list names all."""
-    return not listed.strip() or any(low <= code <= high for low, high in ranges(listed))
+    """Whether *listed* names *code*; an empty list names all, and so does what is none: it was refused when read."""
+    try:
+        return not listed.strip() or any(low <= code <= high for low, high in ranges(listed))
+    except ValueError:
+        return True
 
 
 @lru_cache(maxsize=256)

@@ -28,15 +28,15 @@ class AppPlant(Plant):
         await super().__aexit__(*error)
         await self.wiring.apps.aclose()
 
-    async def serve(self, *servers: HttpServer | GrpcServer, credit: int = 32) -> None:
-        """These, and no others, are ready."""
+    async def serve(self, *servers: HttpServer | GrpcServer, credit: int = 32, evoke: bool = False) -> None:
+        """These, and no others, are ready; *evoke*: as functions of our framework."""
         self.generation += 1
         endpoints = tuple(
             Endpoint(
                 replica=f"app-{server.port}",
                 address=server.address,
                 credit=credit,
-                protocol="http" if isinstance(server, HttpServer) else "grpc",
+                protocol="evoke" if evoke else "http" if isinstance(server, HttpServer) else "grpc",
             )
             for server in servers
         )

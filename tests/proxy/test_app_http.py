@@ -440,3 +440,24 @@ def test_a_slow_app_does_not_make_the_window_grow() -> None:
             assert len(app.requests) == 500
 
     asyncio.run(scenario())
+
+
+def test_our_own_functions_have_rules_raw_bytes_and_bindings_too() -> None:
+    async def scenario(payload: bytes, **changes: Any) -> Request:
+        async with HttpServer() as app, AppPlant(subscription(path="/rest", **changes)) as plant:
+            await plant.serve(app, evoke=True)
+            await plant.publish(payload)
+            await plant.drained()
+            (request,) = [one for one in app.requests if one["method"] == "POST"]
+            assert request["headers"]["evoke-trigger"] == "default/on-reading.telemetry"
+            assert request["headers"]["evoke-attempt"] == "1"
+            return request
+
+    carried = raw.wrap(b"\x00data", id="m-1", source="/a", type="t", time=datetime(2026, 1, 2, tzinfo=UTC))
+    routed = asyncio.run(scenario(event(50), rules=(Rule(match="event.data.n > 10", path="/large"),)))
+    enveloped = asyncio.run(scenario(carried, form="raw"))
+    bound = asyncio.run(scenario(carried, form="binding"))
+
+    assert (routed["path"], routed["body"]) == ("/large", event(50))
+    assert json.loads(enveloped["body"])["data_base64"] == base64.b64encode(b"\x00data").decode()
+    assert (bound["path"], bound["body"]) == ("/rest", b"\x00data")
