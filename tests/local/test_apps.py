@@ -13,6 +13,7 @@ from api.model import AppHealth, Resources
 from api.platform import free
 from controller.local.app_facts import Binding
 from controller.local.forks import Launch
+from controller.local.questions import Questions
 from tests.local.conftest import alive
 from tests.local.test_fleet import BASE, KEY, Bench
 
@@ -351,3 +352,31 @@ def test_an_app_in_node_runs_within_its_memory(paths, zygote):
             return bench.endpoints()
 
     assert len(run(go)) == 1
+
+
+def test_an_app_is_asked_again_when_there_is_a_new_binding(paths, zygote):
+    async def go():
+        async with AppBench(paths, APP) as bench:
+            questions = Questions(bench.revisions, bench.fleet, bench._launch, lambda _: bench.bindings)
+            bench.ensure()
+            await bench.until(lambda: bench.record.descriptor)
+            first = bench.record.app
+            questions.ask()
+            bench.bindings = (Binding("other"), Binding("tick"))
+            questions.ask()
+            await bench.until(lambda: bench.record.app != first)
+            started = len(bench.replicas.table())
+            await bench.started()
+            bench.bindings = (*bench.bindings, Binding("tock", path="/tick"))
+            questions.ask()
+            await bench.until(lambda: len(bench.record.app.asked) == 3)
+            pids = {one.pid for one in bench.replicas.table()}
+            await questions.stop()
+            return first, started, pids, {one.pid for one in bench.ready}, bench.record.app.declared.bindings
+
+    first, started, pids, ready, bindings = run(go)
+
+    assert first.declared.bindings == ()
+    assert started == 0
+    assert pids == ready
+    assert bindings == ("tick", "tock")
