@@ -18,23 +18,42 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def assign(
-    proxies: Collection[str], snapshots: Iterable[Snapshot], before: Mapping[str, Assignment]
+    proxies: Collection[str],
+    snapshots: Iterable[Snapshot],
+    before: Mapping[str, Assignment],
+    homes: Mapping[Key, str] | None = None,
 ) -> dict[str, Assignment]:
     """Spread everything over *proxies*; nothing moves unless its owner went or has more than its share.
 
-    A source that is no singleton runs on every proxy, a webhook on none: the gateway serves it.
+    What goes to streams belongs to the proxy that they end at: the home of the function. A source that is no singleton
+    runs on every proxy, a webhook on none: the gateway serves it.
     """
     snapshots = tuple(snapshots)
-    subscriptions = [one.key for snapshot in snapshots for one in snapshot.subscriptions]
+    streamed = _streamed(snapshots, proxies, homes or {})
+    subscriptions = [one.key for snapshot in snapshots for one in snapshot.subscriptions if one.key not in streamed]
     hosts = [one for snapshot in snapshots for one in snapshot.sources if one.kind != "http"]
     single = [one.key for one in hosts if one.singleton]
     everywhere = [one.key for one in hosts if not one.singleton]
-    owned = _spread(proxies, subscriptions, {name: before[name].subscriptions for name in before})
+    spread = {name: [key for key in one.subscriptions if key not in streamed] for name, one in before.items()}
+    owned = _spread(proxies, subscriptions, spread)
     hosted = _spread(proxies, single, {name: before[name].sources for name in before})
+    for key, home in streamed.items():
+        owned[home].append(key)
     return {
         name: Assignment(subscriptions=tuple(sorted(owned[name])), sources=tuple(sorted([*hosted[name], *everywhere])))
         for name in sorted(proxies)
     }
+
+
+def _streamed(snapshots: Iterable[Snapshot], proxies: Collection[str], homes: Mapping[Key, str]) -> dict[Key, str]:
+    """Subscription of streams -> the proxy at which its function opens them."""
+    found = {}
+    for snapshot in snapshots:
+        for one in snapshot.subscriptions:
+            home = homes.get(Key(one.key.namespace, one.trigger)) if one.form == "stream" else None
+            if home in proxies:
+                found[one.key] = str(home)
+    return found
 
 
 def _spread(

@@ -188,7 +188,7 @@ class Loop:
             functions = [app.key for snapshot in self._snapshots.values() for app in snapshot.apps]
             self._homes = homes(functions, proxies, self._homes)
             self._settle(self._homes)
-            self._assignments = assign(proxies, self._snapshots.values(), self._assignments)
+            self._assignments = assign(proxies, self._snapshots.values(), self._assignments, self._homes)
             for name, mine in self._assignments.items():
                 self._control.assign(name, mine.subscriptions, mine.sources)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,6 +54,23 @@ def test_a_newcomer_takes_no_more_than_its_share() -> None:
 
     assert (len(after["p0"].subscriptions), len(after["p1"].subscriptions)) == (3, 2)
     assert set(after["p0"].subscriptions) < set(before["p0"].subscriptions)
+
+
+def test_streams_belong_to_the_home_of_their_function() -> None:
+    known = snapshot(4)
+    known = msgspec.structs.replace(
+        known,
+        subscriptions=tuple(
+            msgspec.structs.replace(one, form="stream", trigger="f") if one.key.name < "s03" else one
+            for one in known.subscriptions
+        ),
+    )
+    found = assign(["p0", "p1"], [known], {}, {Key("default", "f"): "p1"})
+
+    assert {name: names(one) for name, one in found.items()} == {"p0": "s03", "p1": "s00 s01 s02"}
+    assert assign(["p0", "p1"], [known], found, {Key("default", "f"): "p1"}) == found
+    moved = assign(["p0"], [known], found, {Key("default", "f"): "p0"})
+    assert names(moved["p0"]) == "s00 s01 s02 s03"
 
 
 steps = st.lists(st.tuples(st.sets(st.sampled_from("abcde")), st.integers(0, 12), st.integers(0, 5)), max_size=6)
