@@ -18,6 +18,7 @@ from api.model import Subscription
 from proxy.app_grpc import GrpcPoster
 from proxy.app_http import BindingPoster, HttpPoster
 from proxy.forms import beside, shown
+from proxy.hops import hops
 from proxy.lanes import Entry
 from proxy.outcomes import DONE, Outcome
 from proxy.post import Poster
@@ -96,7 +97,9 @@ class AppReceiver:
         stored = entry.payload or b""
         binding = self._subscription.form == "binding"
         payload = stored if binding else shown(self._subscription, stored)
-        return Shown(entry, payload, beside(stored, entry.metadata))
+        # whoever echoes it when it publishes is known to publish because of this event
+        counted = {**beside(stored, entry.metadata), "evoke-hops": str(hops(stored))}
+        return Shown(entry, payload, counted)
 
     async def _call(self, endpoint: Endpoint, path: str, events: Sequence[Shown], wall: float) -> list[Outcome]:
         if endpoint.protocol == "evoke" and self._subscription.form != "binding":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from api.model import Subscription, TopicSink, UriSink
+from eventbus import raw
 from eventbus.bus import DeadLetter
 from eventbus.cloudevents import Malformed, heading
 from functions_framework.event import Envelope
@@ -105,6 +107,14 @@ def copy(found: DeadLetter, subscription: Subscription, code: int, *, bare: bool
     if code:
         members["knativeerrorcode"] = code
     return _encode({name: value for name, value in members.items() if value != ""})
+
+
+def beside(found: DeadLetter) -> Mapping[str, str]:
+    """What is said beside the copy of a message that a broker gets as bare bytes: they have no place for it."""
+    if not raw.is_raw(found.payload):
+        return raw.NOTHING
+    error = attribute(found.error)
+    return {"evokereason": found.reason, "evokeerror": error, "evokeattempts": str(found.attempts)}
 
 
 def _event(found: DeadLetter) -> dict[str, Any]:

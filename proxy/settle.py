@@ -176,7 +176,8 @@ class Settler:
         """Publish the copy of a letter; raises DeadLetterRefused."""
         subscription = self._hold.subscription
         dedupe = dedupe_of(subscription.key, letter.subject, letter.id)
-        publish = partial(self._bus.publish, subject, key=letter.key, dedupe=dedupe, output=True)
+        told = letters.beside(letter)
+        publish = partial(self._bus.publish, subject, key=letter.key, dedupe=dedupe, output=True, metadata=told)
         try:
             try:
                 await publish(letters.copy(letter, subscription, code))

@@ -299,7 +299,11 @@ def test_what_an_app_says_to_a_binding_goes_on_before_the_event_is_done(*, paral
             assert given.count((function, "second", b'{"n":1}')) == 1
             assert given.count((function, "first", b'{"n":1}')) == 2  # at least once: the event was tried again
             request = app.callbacks.requests[0]
-            assert (request.name, request.data, dict(request.metadata)) == ("ticks", b"now", {"readTimeUTC": "x"})
+            assert (request.name, request.data, dict(request.metadata)) == (
+                "ticks",
+                b"now",
+                {"readTimeUTC": "x", "evoke-hops": "0"},
+            )
             assert app.callbacks.metadata[0]["readtimeutc"] == "x"
 
     asyncio.run(scenario())

@@ -74,6 +74,7 @@ def test_what_an_app_is_sent() -> None:
             assert request["headers"] == {
                 "content-type": "application/cloudevents+json",
                 "dapr-api-token": "s3cret",
+                "evoke-hops": "0",
                 "pubsubname": "default",
                 "traceparent": TRACE,
                 "tracestate": "x=1",
@@ -361,7 +362,12 @@ def test_raw_bytes_come_in_an_envelope_and_in_bulk_as_they_are() -> None:
 
     assert (one["id"], one["data_base64"]) == ("m-1", encoded)
     assert many["entries"] == [
-        {"entryId": "1", "event": encoded, "contentType": "application/octet-stream", "metadata": {}}
+        {
+            "entryId": "1",
+            "event": encoded,
+            "contentType": "application/octet-stream",
+            "metadata": {"evoke-hops": "0"},
+        }
     ]
 
 
@@ -383,7 +389,7 @@ def test_bindings_bring_their_data_alone() -> None:
             assert [(one["path"], one["body"]) for one in app.requests] == [("/ticks", b"\x00data")] * 3
             headers = app.requests[0]["headers"]
             assert (headers["__key"], headers["dapr-api-token"]) == ("k", "s3cret")
-            assert not any(name.startswith("evoke-") for name in headers)
+            assert headers["evoke-hops"] == "0"
 
     asyncio.run(scenario())
 

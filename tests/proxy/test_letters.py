@@ -12,10 +12,11 @@ import msgspec
 import pytest
 
 from api.model import TopicSink, UriSink
+from eventbus import raw
 from eventbus.bus import DeadLetter, EventBus
 from eventbus.cloudevents import heading
 from eventbus.errors import Refused, TooLarge
-from proxy.letters import attribute, copy, destination
+from proxy.letters import attribute, beside, copy, destination
 from tests.proxy.plant import FAST, Answer, Plant, Replica, event, subscription, until
 
 DEAD = "evoke.dead.default.on-reading.0"
@@ -50,6 +51,18 @@ def test_a_copy_is_the_event_with_what_became_of_it() -> None:
         "knativeerrorcode": 503,
         "knativeerrordata": "HTTP 503",
     }
+
+
+def test_bare_bytes_have_their_story_beside_them() -> None:
+    carried = raw.wrap(b"\x00", id="m-1", source="/app", type="t", time=datetime(2026, 1, 1, tzinfo=UTC))
+
+    assert beside(letter(carried)) == {
+        "evokereason": "max-attempts",
+        "evokeerror": "HTTP 503",
+        "evokeattempts": "3",
+    }
+    assert raw.content(copy(letter(carried), COPIED, 503)) == b"\x00"
+    assert not beside(letter(event(1)))
 
 
 def test_a_copy_of_a_copy_tells_the_newer_story() -> None:
