@@ -75,6 +75,21 @@ class Models(msgspec.Struct, kw_only=True):
         delivery = msgspec.structs.replace(function.delivery, dead_letter=dead_letter)
         return msgspec.structs.replace(subscription, delivery=delivery)
 
+    def said(self) -> dict[tuple[str, Key], tuple[Problem, ...]]:
+        """(Kind, key) -> what its reader has to say of it."""
+        found = dict(self.refused)
+        for kind, group in (
+            ("Component", self.components),
+            ("EventSource", self.sources),
+            ("Function", self.functions),
+            ("Resiliency", self.resiliencies),
+            ("Trigger", self.triggers),
+        ):
+            found |= {(kind, key): (*model.problems, *model.notes) for key, model in group.items()}
+        for kind, noted in (("Configuration", self.configurations), ("Subscription", self.declared)):
+            found |= {(kind, key): model.notes for key, model in noted.items()}
+        return found
+
     def joins(self, namespace: str) -> Iterable[Join]:
         for key, model in self.triggers.items():
             if key.namespace == namespace:

@@ -129,7 +129,7 @@ class Resources:
                 spec=document.spec,
             )
         models = reading.read(world.values(), self._capabilities)
-        said: dict[tuple[str, Key], tuple[Problem, ...]] = dict(models.refused)
+        said = models.said()
         applied = {(document.info.kind, document.key) for document in found}
         there = [
             Member(one.key.namespace, one.key.name, one.spec, may_loop(one.annotations))
@@ -138,13 +138,6 @@ class Resources:
         ]
         if closed := documents.loops_with(found, there):
             raise InvalidInput(closed)
-        for kind, group in (
-            ("Function", models.functions),
-            ("EventSource", models.sources),
-            ("Trigger", models.triggers),
-        ):
-            for key, model in group.items():
-                said[kind, key] = (*model.problems, *model.notes)
         for document in found:
             if document.info.kind in {"EventBus", "ClusterEventBus"}:
                 noted = support.notes(document.info.kind, document.spec, self._capabilities)
