@@ -43,6 +43,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "deploy": "apply a project and wait until it is ready",
         "rollback": "bring an earlier revision's content back as a new revision",
         "secret": "set, list or delete secrets",
+        "dapr": "run apps as Dapr's own command does",
     },
     "Setup": {
         "use": "show or set where commands act",

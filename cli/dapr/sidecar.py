@@ -1,0 +1,364 @@
+"""``evoke dapr run``: the broker, one proxy with the apps' own addresses, and the apps themselves, in one process tree.
+
+This process plays the controller of the platform towards its own proxy: same planner, same snapshot, same stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from api import platform
+from api.actions import Resource
+from api.frames import AppListener, Notice
+from api.meta import Key
+from api.model import AppDeclaration, AppSubscription, Component
+from api.platform import LOOPBACK
+from cli.dapr import broker, instances
+from cli.dapr.attendant import Attendant
+from cli.dapr.planning import Planned, planned
+from cli.dapr.program import Program, prefixed
+from cli.dapr.settings import AppRun, BadRun
+from controller.errors import AlreadyRunning
+from controller.local.app_health import Healths
+from controller.local.paths import Paths, prepare
+from controller.local.processes import Lock
+from proxy.components import registry
+from proxy.main import run as run_proxy
+from proxy.settings import ProxySettings
+from replicas.apps.client import BadDeclaration
+from replicas.apps.connect import Apps
+from replicas.errors import ReplicaError
+from replicas.http import HttpClient
+from replicas.server import ControlServer
+
+log = logging.getLogger("dapr")
+
+AGENT = "proxy-0"
+READY_WITHIN = 30.0
+"""Seconds until the API has to answer."""
+POLL = 0.02
+RELEASE = 10.0
+"""Seconds that deliveries in flight have at the end."""
+
+
+class Sidecar:
+    """The apps of one run."""
+
+    def __init__(self, apps: Sequence[AppRun], resources: Sequence[Resource], paths: Paths) -> None:
+        self.apps = {app.key: app for app in apps}
+        self._resources, self._paths = resources, paths
+        self._platform = platform.choose(platform.load(paths.state), durability="os")
+        self._control = ControlServer(paths.socket("control"), 1, self._on_change, _tell)
+        self._declared: dict[Key, AppDeclaration] = {}
+        self._streams: dict[Key, tuple[AppSubscription, ...]] = {}
+        self._well: set[Key] = set()
+        self._told: tuple[str, ...] = ()
+        self._plan: Planned | None = None
+        self._http = HttpClient()
+        self._clients, self._healths = Apps(self._http), Healths()
+        self.proxy: asyncio.Task[None]
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Broker and proxy; on entry every API answers."""
+        platform.save(self._paths.state, self._platform)
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(broker.running(self._paths, self._platform))
+            await self._control.start()
+            stack.push_async_callback(self._control.stop)
+            stack.push_async_callback(self._http.aclose)
+            stack.push_async_callback(self._clients.aclose)
+            stack.push_async_callback(self._healths.aclose)
+            listeners = [
+                AppListener(function=app.key, http=f"{LOOPBACK}:{app.http}", grpc=f"{LOOPBACK}:{app.grpc}")
+                for app in self.apps.values()
+            ]
+            self._control.listen(AGENT, listeners)
+            self._replan()
+            self.proxy = asyncio.create_task(run_proxy(self._settings()), name="proxy")
+            stack.push_async_callback(_ended, self.proxy)
+            await self._answering()
+            await self._connected()
+            yield
+
+    def environ(self, app: AppRun) -> dict[str, str]:
+        """What the program of *app* is told."""
+        inherited = {name: value for name, value in os.environ.items() if name != "DAPR_API_TOKEN"}
+        own = {
+            "DAPR_HTTP_PORT": str(app.http),
+            "DAPR_GRPC_PORT": str(app.grpc),
+            "DAPR_HTTP_ENDPOINT": f"http://{LOOPBACK}:{app.http}",
+            "DAPR_GRPC_ENDPOINT": f"{LOOPBACK}:{app.grpc}",
+            "DAPR_RUNTIME_HOST": LOOPBACK,
+            "APP_ID": app.id,
+            "APP_PROTOCOL": app.protocol,
+        }
+        if app.port:
+            own |= {"APP_PORT": str(app.port)}
+        return inherited | own | app.env
+
+    async def attend(self, app: AppRun) -> None:
+        """Wait for the app, ask what it takes, and let its work come."""
+        if not app.port:
+            self._declared[app.key] = AppDeclaration()
+            self._replan()
+            return
+        client = self._clients.app(app.protocol, f"{LOOPBACK}:{app.port}", os.environ.get("APP_API_TOKEN", ""))
+        attendant = Attendant(app, client, self._healths, lambda well: self._changed(attendant, well))
+        await attendant.ready()
+        try:
+            self._declared[app.key] = await attendant.declaration(self._bindings(app))
+        except (ReplicaError, BadDeclaration) as error:
+            log.error("app %s: what it subscribes to cannot be told: %s", app.id, error)
+            self._declared[app.key] = AppDeclaration()
+        self._replan()
+        attendant.watch()
+        log.info("app %s is there: its work comes from now on", app.id)
+
+    def quiesce(self) -> None:
+        """Nothing new for anybody."""
+        for key in list(self._well):
+            self._well.discard(key)
+            self._control.endpoints(self._planned.revisions[key], ())
+
+    @property
+    def _planned(self) -> Planned:
+        assert self._plan is not None
+        return self._plan
+
+    def _changed(self, attendant: Attendant, well: bool) -> None:
+        key = attendant.app.key
+        (self._well.add if well else self._well.discard)(key)
+        self._control.endpoints(self._planned.revisions[key], (attendant.endpoint,) if well else ())
+
+    def _bindings(self, app: AppRun) -> list[Component]:
+        """Components that may bring *app* events."""
+        return [
+            one
+            for one in self._planned.snapshot.components
+            if one.type.startswith("bindings.")
+            and one.owner in {"", app.key.name}
+            and (not one.scopes or app.id in one.scopes)
+            and (declared := registry.find(one.type, one.version)) is not None
+            and declared.source is not None
+        ]
+
+    def _replan(self) -> None:
+        """Publish what holds now, and own what belongs to apps that are there."""
+        self._plan = planned(self._resources, self._declared, self._streams, {})
+        for problem in self._plan.problems:
+            if problem not in self._told:
+                log.warning("%s", problem)
+        self._told = self._plan.problems
+        snapshot = self._plan.snapshot
+        token = os.environ.get("APP_API_TOKEN", "")
+        if token:
+            apps = tuple(msgspec.structs.replace(one, token=token) for one in snapshot.apps)
+            snapshot = msgspec.structs.replace(snapshot, apps=apps)
+        self._control.publish(snapshot)
+        owned = [
+            one.key
+            for one in snapshot.subscriptions
+            if one.sink is not None
+            or {backend.revision.function_key for backend in one.backends} <= set(self._declared)
+        ]
+        sources = [one.key for one in snapshot.sources] if self._declared else []
+        self._control.assign(AGENT, owned, sources)
+
+    def _on_change(self) -> None:
+        """Remember the streams that apps have opened."""
+        agent = self._control.agents.get(AGENT)
+        if agent is None or agent.readings is None:
+            return
+        found = dict(self._streams)
+        for one in agent.readings.streams:
+            known = found.get(one.function, ())
+            if one.subscription not in known:
+                found[one.function] = (*known, one.subscription)
+        if found != self._streams:
+            self._streams = found
+            self._replan()
+
+    def _settings(self) -> ProxySettings:
+        return ProxySettings(
+            control=self._paths.socket("control"),
+            cache=self._paths.run / "snapshots",
+            agent=AGENT,
+            platform=self._platform,
+        )
+
+    async def _answering(self) -> None:
+        """Return when every app's API takes calls. Raises BadRun."""
+        waiting = {app.http: app for app in self.apps.values()}
+        end = asyncio.get_running_loop().time() + READY_WITHIN
+        while waiting:
+            if self.proxy.done():
+                self.proxy.result()
+            for port in list(waiting):
+                if await asyncio.to_thread(_answers, port):
+                    del waiting[port]
+            if asyncio.get_running_loop().time() > end:
+                raise BadRun(f"the API of {', '.join(one.id for one in waiting.values())} does not answer")
+            await asyncio.sleep(POLL)
+
+    async def _connected(self) -> None:
+        """Return when every bus and component is there, or had its time: what is late is tried again for ever."""
+        within = max((one.init_timeout.total_seconds() for one in self._planned.snapshot.components), default=5.0)
+        end = asyncio.get_running_loop().time() + within
+        while late := self._late():
+            if self.proxy.done() or asyncio.get_running_loop().time() > end:
+                for name, message in sorted(late.items()):
+                    log.error("%s does not work yet, and is tried again: %s", name, message)
+                return
+            await asyncio.sleep(POLL)
+
+    def _late(self) -> dict[str, str]:
+        """What is not connected, and why."""
+        agent = self._control.agents.get(AGENT)
+        readings = agent.readings if agent else None
+        if readings is None:
+            return {"the proxy": "it has not reported"}
+        found = {f"bus {one.bus.name}": one.message for one in readings.buses if not one.connected}
+        return found | {f"component {one.component.name}": one.message for one in readings.components if one.reason}
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=2)
+    try:
+        connection.request("GET", "/v1.0/healthz/outbound")
+        return connection.getresponse().status == 204
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+async def _ended(proxy: asyncio.Task[None]) -> None:
+    """Take the proxy down: deliveries in flight have their time."""
+    proxy.cancel()
+    await asyncio.wait([proxy], timeout=RELEASE)
+    if proxy.done() and not proxy.cancelled() and (error := proxy.exception()) is not None:
+        log.error("the proxy ended with %s: %s", type(error).__name__, error)
+
+
+def _tell(notice: Notice) -> None:
+    log.log(logging.INFO if notice.kind == "delivered" else logging.WARNING, "%s: %s", notice.kind, notice.message)
+
+
+def claimed(state: Path) -> tuple[Paths, Lock]:
+    """The state folder, or the next free one beside it: an app id may run several times."""
+    for number in range(100):
+        paths = prepare(state.with_name(f"{state.name}-{number}") if number else state)
+        try:
+            return paths, Lock(paths.run / "lock", paths.state)
+        except AlreadyRunning:
+            continue
+    raise BadRun(f"{state} is in use a hundred times")
+
+
+async def run(apps: Sequence[AppRun], resources: Sequence[Resource], state: Path, *, run_file: str = "") -> int:
+    """Serve *apps* until their programs have ended, or until a signal; answers the exit code."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    paths, lock = claimed(state)
+    try:
+        sidecar = Sidecar(apps, resources, paths)
+        for app in apps:
+            say(f"Starting Dapr with id {app.id}. HTTP Port: {app.http}. gRPC Port: {app.grpc}")
+        async with sidecar.serving():
+            return await _together(sidecar, stopping, run_file)
+    finally:
+        lock.release()
+
+
+async def _together(sidecar: Sidecar, stopping: asyncio.Event, run_file: str) -> int:
+    """Programs and what they are told, until all have ended."""
+    several = len(sidecar.apps) > 1
+    programs: dict[Key, Program] = {}
+    files: list[Path] = []
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        for key, app in sidecar.apps.items():
+            if app.command:
+                show = prefixed(f"== APP - {app.id} ==" if several else "== APP ==")
+                programs[key] = await Program.start(app.command, app.folder, sidecar.environ(app), show)
+            files.append(instances.write(_instance(app, programs.get(key), run_file)))
+            tasks.append(asyncio.create_task(sidecar.attend(app), name=f"app {app.id}"))
+        logs = "Both Dapr and your app logs" if programs else "Dapr logs"
+        say(f"✅  You're up and running! {logs} will appear here.\n")
+        return await _until_the_end(programs, [*tasks, sidecar.proxy], stopping)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        sidecar.quiesce()
+        await asyncio.gather(*(program.stop() for program in programs.values()))
+        for file in files:
+            file.unlink(missing_ok=True)
+
+
+async def _until_the_end(
+    programs: dict[Key, Program], tasks: Sequence[asyncio.Task[None]], stopping: asyncio.Event
+) -> int:
+    """The exit code: of the first program that failed, else 0; *tasks* raise what must end all."""
+    signalled = asyncio.create_task(stopping.wait())
+    ends = {asyncio.create_task(program.wait()): key for key, program in programs.items()}
+    code = 0
+    try:
+        while not signalled.done():
+            pending = [end for end in ends if not end.done()]
+            if programs and not pending:
+                return code
+            attending = [task for task in tasks if not task.done()]
+            await asyncio.wait([signalled, *pending, *attending], return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done() and not task.cancelled():
+                    task.result()
+            for end in [end for end in pending if end.done()]:
+                code = code or _told_end(end.result())
+        say("\nterminated signal received: shutting down")
+        return 0
+    finally:
+        for waiting in (signalled, *ends):
+            waiting.cancel()
+
+
+def _told_end(code: int) -> int:
+    if code == 0:
+        say("✅  Exited App successfully")
+        return 0
+    say(f"❌  The App process exited with error code: {code}")
+    return code if code > 0 else 128 - code
+
+
+def _instance(app: AppRun, program: Program | None, run_file: str) -> instances.Instance:
+    return instances.Instance(
+        id=app.id,
+        http=app.http,
+        grpc=app.grpc,
+        port=app.port,
+        protocol=app.protocol,
+        command=" ".join(app.command),
+        pid=os.getpid(),
+        app_pid=program.pid if program else 0,
+        since=datetime.now(UTC),
+        run_file=run_file,
+    )
+
+
+def say(text: str) -> None:
+    """A line of our own, where scripts look for it."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
