@@ -94,7 +94,13 @@ def delivery(model: ResiliencyModel, name: str, type_: str, base: DeliveryPolicy
         base = msgspec.structs.replace(base, timeout=guard.timeout)
     if guard.retry is not None:
         attempts = WITHOUT_END if guard.retry.max_retries < 0 else min(guard.retry.max_retries + 1, 1_000_000)
-        base = msgspec.structs.replace(base, max_attempts=attempts, backoff=guard.retry.backoff)
+        base = msgspec.structs.replace(
+            base,
+            max_attempts=attempts,
+            backoff=guard.retry.backoff,
+            retry_statuses=guard.retry.statuses,
+            retry_codes=guard.retry.codes,
+        )
     return base
 
 

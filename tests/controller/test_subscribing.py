@@ -314,6 +314,13 @@ def test_resiliency_makes_the_delivery_and_guards_the_calls() -> None:
     assert (default.max_retries, default.backoff.factor) == (1, 1.5)
 
 
+def test_codes_that_are_not_tried_again_reach_the_delivery() -> None:
+    policy = RESILIENCY.replace("maxRetries: 4", 'maxRetries: 4, matching: {httpStatusCodes: "500-599"}')
+    one = subscriptions(planned([APP, KAFKA, SUBSCRIPTION, policy]))["function.shop.bus.a"]
+
+    assert (one.delivery.retry_statuses, one.delivery.retry_codes) == ("500-599", "")
+
+
 def test_a_resiliency_for_others_changes_nothing() -> None:
     made = planned([APP, KAFKA, SUBSCRIPTION, scoped(RESILIENCY, "stock")])
 
