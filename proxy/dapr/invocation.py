@@ -14,7 +14,9 @@ from proxy.dapr.caller import Caller, identity
 from proxy.dapr.calls import Calls, Reached, unreachable
 from proxy.dapr.directory import Directory
 from proxy.dapr.errors import DaprError
+from proxy.dapr.guards import CODES
 from proxy.dapr.invocation_headers import for_app, for_caller
+from proxy.dapr.resilience import Failure
 from replicas.apps.connect import Apps
 from replicas.errors import AppFailed, ConnectFailed, ReplicaError, ReplyTimeout, ReplyTooLarge
 from replicas.response import Response
@@ -102,6 +104,13 @@ class Answered:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def fault(answered: Answered) -> Failure | None:
+    """An answer that counts as a failure for policies: any status that is no success and no redirect."""
+    if answered.failure is not None:
+        return Failure(grpc=CODES.get(answered.failure.status, 2))
+    return None if answered.status < 400 else Failure(http=answered.status)
 
 
 class Invoker:

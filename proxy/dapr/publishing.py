@@ -23,6 +23,7 @@ from proxy.buses import Buses
 from proxy.dapr.caller import Caller, identity
 from proxy.dapr.directory import Directory
 from proxy.dapr.errors import DaprError
+from proxy.dapr.guards import Guards
 from proxy.envelope import BadMetadata, Message, wrap
 from proxy.hops import caused
 
@@ -53,8 +54,8 @@ class Place(msgspec.Struct, frozen=True):
 class Publisher:
     """Puts messages of apps on the buses that they may use."""
 
-    def __init__(self, directory: Directory, buses: Buses) -> None:
-        self._directory, self._buses = directory, buses
+    def __init__(self, directory: Directory, buses: Buses, guards: Guards) -> None:
+        self._directory, self._buses, self._guards = directory, buses, guards
         self._places: dict[tuple[Key, str, str], Place] = {}
 
     def forget(self) -> None:
@@ -67,7 +68,7 @@ class Publisher:
         """Return once the bus has acknowledged the event."""
         place = self.place(caller, pubsub, topic)
         message = _message(caller, place, data, content_type, lowered(metadata))
-        await _store(self._bus(place), place, message, metadata)
+        await self._store(caller, self._bus(place), place, message, metadata)
 
     async def publish_bulk(
         self, caller: Caller, pubsub: str, topic: str, entries: Sequence[Entry], metadata: Mapping[str, str]
@@ -78,7 +79,7 @@ class Publisher:
         if not all(ids) or len(set(ids)) != len(ids):
             message = f"error marshaling events to bytes for topic {topic} pubsub {pubsub}. error: "
             raise unreadable(message + "entryId is duplicated or not present for entry", pubsub)
-        store = partial(_store_entry, self._bus(place), caller, place, metadata)
+        store = partial(self._store_entry, self._bus(place), caller, place, metadata)
         # started in their order: the bus stores what one connection publishes in that order
         results = await asyncio.gather(*map(store, entries), return_exceptions=True)
         failed: list[tuple[str, str]] = []
@@ -133,16 +134,38 @@ class Publisher:
             raise not_found(place.pubsub)
         return bus
 
+    async def _store_entry(
+        self, bus: EventBus, caller: Caller, place: Place, metadata: Mapping[str, str], entry: Entry
+    ) -> None:
+        own = {**metadata, **entry.metadata} if entry.metadata else metadata
+        message = _message(caller, place, entry.data, entry.content_type, lowered(own))
+        await self._store(caller, bus, place, message, own)
 
-async def _store_entry(bus: EventBus, caller: Caller, place: Place, metadata: Mapping[str, str], entry: Entry) -> None:
-    own = {**metadata, **entry.metadata} if entry.metadata else metadata
-    await _store(bus, place, _message(caller, place, entry.data, entry.content_type, lowered(own)), own)
+    async def _store(
+        self, caller: Caller, bus: EventBus, place: Place, message: Message, metadata: Mapping[str, str]
+    ) -> None:
+        """Publish one message; returns once the bus acknowledged it. *metadata* as written may go beside it. What is
+        tried again is the same event: a bus absorbs the second one."""
+        send = partial(_send, bus, place, message, _payload(place, message), metadata)
+        if caller.app.resilience:
+            await self._guards.run(caller.app, f"component:{place.pubsub}", send)
+        else:
+            await send()
 
 
-async def _store(bus: EventBus, place: Place, message: Message, metadata: Mapping[str, str]) -> None:
-    """Publish one message; returns once the bus acknowledged it. *metadata* as written may go beside it."""
+def _payload(place: Place, message: Message) -> bytes:
     try:
-        payload = caused(wrap(message, datetime.now(UTC)), message.hops)
+        return caused(wrap(message, datetime.now(UTC)), message.hops)
+    except BadMetadata as error:
+        code, reason = "ERR_PUBSUB_REQUEST_METADATA", "DAPR_PUBSUB_METADATA_DESERIALIZATION"
+        told = f"failed deserializing metadata. Error: {error.message}"
+        raise DaprError(400, "INVALID_ARGUMENT", code, told, reason, place.pubsub) from error
+    except Malformed as error:
+        raise _no_event(place, error) from error
+
+
+async def _send(bus: EventBus, place: Place, message: Message, payload: bytes, metadata: Mapping[str, str]) -> None:
+    try:
         read = heading(payload)
         await bus.publish(
             place.subject,
@@ -152,16 +175,16 @@ async def _store(bus: EventBus, place: Place, message: Message, metadata: Mappin
             output=bool(message.source),
             metadata=metadata if place.component else NOTHING,
         )
-    except BadMetadata as error:
-        code, reason = "ERR_PUBSUB_REQUEST_METADATA", "DAPR_PUBSUB_METADATA_DESERIALIZATION"
-        message_ = f"failed deserializing metadata. Error: {error.message}"
-        raise DaprError(400, "INVALID_ARGUMENT", code, message_, reason, place.pubsub) from error
     except Malformed as error:
-        # Dapr answers 500, which its clients take for a reason to try again
-        code, reason = "ERR_PUBSUB_CLOUD_EVENTS_SER", "DAPR_PUBSUB_CLOUD_EVENT_CREATION"
-        raise DaprError(400, "INVALID_ARGUMENT", code, error.message, reason, place.pubsub) from error
+        raise _no_event(place, error) from error
     except BusError as error:
         raise _failed(place, error) from error
+
+
+def _no_event(place: Place, error: Malformed) -> DaprError:
+    # Dapr answers 500, which its clients take for a reason to try again
+    code, reason = "ERR_PUBSUB_CLOUD_EVENTS_SER", "DAPR_PUBSUB_CLOUD_EVENT_CREATION"
+    return DaprError(400, "INVALID_ARGUMENT", code, error.message, reason, place.pubsub)
 
 
 def lowered(metadata: Mapping[str, str]) -> dict[str, str]:

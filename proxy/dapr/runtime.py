@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from api.component_scopes import is_named
@@ -23,7 +24,8 @@ from proxy.dapr.configuration_posts import Posts
 from proxy.dapr.configurations import Configurations, Watch
 from proxy.dapr.crowd import Crowd, Held
 from proxy.dapr.errors import unauthenticated
-from proxy.dapr.invocation import Answered, Content, Headers, Invocation, Invoker
+from proxy.dapr.guards import Guards
+from proxy.dapr.invocation import Answered, Content, Headers, Invocation, Invoker, fault
 from proxy.dapr.publishing import Entry, Place, Publisher
 from proxy.dapr.secrets import Secrets
 from proxy.dapr.states import Found, States
@@ -53,9 +55,10 @@ class Runtime:
         self.directory, self._apps, self._streams = wiring.directory, wiring.apps, wiring.streams
         self.calls = Calls(self.directory, wiring.table, wiring.send, wiring.changed)
         """What the autoscaler sees of service invocation."""
-        self._publisher = Publisher(self.directory, buses)
-        self._bindings = Bindings(components)
-        self.state = States(components)
+        self._guards = Guards()
+        self._publisher = Publisher(self.directory, buses, self._guards)
+        self._bindings = Bindings(components, self._guards)
+        self.state = States(components, self._guards)
         """get, get_bulk, save, delete, delete_bulk, transact."""
         self._secrets = Secrets(components)
         self._configurations = Configurations(components)
@@ -180,7 +183,14 @@ class Runtime:
         app = self._invoker.target(caller, app_id)
         method = method.removeprefix("/")
         call = Invocation(method=method, verb=verb, headers=headers, query=query, body=body)
-        return await self._invoker.invoke(caller, app, call)
+        return await self._guards.run(
+            caller.app,
+            f"app:{app.id}",
+            partial(self._invoker.invoke, caller, app, call),
+            fault,
+            Answered.close,
+            repeatable=isinstance(body, bytes),
+        )
 
     def target(self, caller: Caller, app_id: str) -> App:
         """The app that *caller* may call by that id; ``calls.reach()`` gets a replica of it."""

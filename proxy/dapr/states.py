@@ -27,6 +27,7 @@ from proxy.components.protocols import (
 )
 from proxy.dapr.caller import Caller
 from proxy.dapr.errors import DaprError
+from proxy.dapr.guards import Guards
 
 PREFIX = "DAPR_STATE_"
 
@@ -42,15 +43,19 @@ class Found(msgspec.Struct, frozen=True):
 class States:
     """The state API; values are bytes, keys those of the app."""
 
-    def __init__(self, components: Components) -> None:
-        self._components = components
+    def __init__(self, components: Components, guards: Guards) -> None:
+        self._components, self._guards = components, guards
 
     async def get(self, caller: Caller, store: str, key: str, metadata: Mapping[str, str]) -> Item | None:  # noqa: ARG002 - part of the call; no store reads any yet
         """None: the key is not there."""
         opened = self._store(caller, store)
-        with _translated(store, "ERR_STATE_GET", f"fail to get {key} from state store {store}"):
-            (item,) = await opened.get([key])
-        return item
+
+        async def call() -> Item | None:
+            with _translated(store, "ERR_STATE_GET", f"fail to get {key} from state store {store}"):
+                (item,) = await opened.get([key])
+            return item
+
+        return await self._guards.run(caller.app, f"component:{store}", call)
 
     async def get_bulk(
         self,
@@ -64,8 +69,12 @@ class States:
         opened = self._store(caller, store)
         if not keys:
             return []
-        with _translated(store, "ERR_STATE_BULK_GET", f"fail to get keys from state store {store}"):
-            items = await opened.get(list(keys))
+
+        async def call() -> list[Item | None]:
+            with _translated(store, "ERR_STATE_BULK_GET", f"fail to get keys from state store {store}"):
+                return await opened.get(list(keys))
+
+        items = await self._guards.run(caller.app, f"component:{store}", call)
         return [Found(key, item) for key, item in zip(keys, items, strict=True)]
 
     async def save(self, caller: Caller, store: str, items: Sequence[Write]) -> None:
@@ -73,22 +82,34 @@ class States:
         opened = self._store(caller, store)
         if not items:
             return
-        with _translated(store, "ERR_STATE_SAVE", f"failed saving state in state store {store}"):
-            await _each(opened, items)
+
+        async def call() -> None:
+            with _translated(store, "ERR_STATE_SAVE", f"failed saving state in state store {store}"):
+                await _each(opened, items)
+
+        await self._guards.run(caller.app, f"component:{store}", call)
 
     async def delete(self, caller: Caller, store: str, remove: Remove) -> None:
         """A key that is not there is no error, except with an ETag."""
         opened = self._store(caller, store)
-        with _translated(store, "ERR_STATE_DELETE", f"failed deleting state with key {remove.key}"):
-            await opened.change(remove)
+
+        async def call() -> None:
+            with _translated(store, "ERR_STATE_DELETE", f"failed deleting state with key {remove.key}"):
+                await opened.change(remove)
+
+        await self._guards.run(caller.app, f"component:{store}", call)
 
     async def delete_bulk(self, caller: Caller, store: str, removes: Sequence[Remove]) -> None:
         """Delete each key, each by itself."""
         opened = self._store(caller, store)
         if not removes:
             return
-        with _translated(store, "ERR_STATE_DELETE_BULK", f"failed deleting state in state store {store}"):
-            await _each(opened, removes)
+
+        async def call() -> None:
+            with _translated(store, "ERR_STATE_DELETE_BULK", f"failed deleting state in state store {store}"):
+                await _each(opened, removes)
+
+        await self._guards.run(caller.app, f"component:{store}", call)
 
     async def transact(
         self,
@@ -101,14 +122,17 @@ class States:
         opened = self._store(caller, store)
         if not operations:
             return
-        try:
-            with _translated(store, "ERR_STATE_TRANSACTION", "error while executing state transaction"):
-                await opened.transact(operations)
-        except Unsupported as error:
-            message = f"state store {store} doesn't support transactions: {error}"
-            raise _refused(
-                500, "UNIMPLEMENTED", "ERR_STATE_STORE_NOT_SUPPORTED", message, store, "TRANSACTIONS_NOT_SUPPORTED"
-            ) from error
+
+        async def call() -> None:
+            try:
+                with _translated(store, "ERR_STATE_TRANSACTION", "error while executing state transaction"):
+                    await opened.transact(operations)
+            except Unsupported as error:
+                message = f"state store {store} doesn't support transactions: {error}"
+                code, reason = "ERR_STATE_STORE_NOT_SUPPORTED", "TRANSACTIONS_NOT_SUPPORTED"
+                raise _refused(500, "UNIMPLEMENTED", code, message, store, reason) from error
+
+        await self._guards.run(caller.app, f"component:{store}", call)
 
     def _store(self, caller: Caller, store: str) -> StateStore:
         try:
