@@ -43,6 +43,7 @@ CODES: Mapping[str, str] = {
     "E146": "A request to a webhook is not signed with its secret, or the time that it was signed is too far from now.",
     "E147": "The secret of a webhook cannot be read; the event source's condition says why.",
     "E150": "What an app says of its subscriptions does not hold.",
+    "E155": "What an app of `evoke dapr run` is told cannot be done.",
     "E160": "A file named on the command line is missing or cannot be read.",
     "E161": "There is no such command or option.",
     "E162": "The command line does not hold.",

@@ -86,10 +86,10 @@ class AppRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BadRun(EvokeError):
-    """What an app was told does not hold (E163)."""
+    """What an app was told cannot be done (E155)."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message, code="E163", hint=hint)
+        super().__init__(message, code="E155", hint=hint)
 
 
 def check(apps: tuple[AppRun, ...]) -> None:
