@@ -55,7 +55,7 @@ class Site:
         self.wiring = Wiring(http=HttpClient(), table=ReplicaTable(), send=lambda _frame: True, spread=lambda: 0.0)
         self.streams = self.wiring.streams
         self.buses = Buses(settings)
-        self.opened = Components(Surroundings(platform=PLATFORM, http=self.wiring.http))
+        self.opened = Components(Surroundings(http=self.wiring.http))
         self.runtime = Runtime(self.buses, self.opened, PLATFORM, self.wiring)
         self.grpc = GrpcApi(self.runtime, self.streams)
         self.subscriptions = Subscriptions(self.wiring, self.buses, "proxy-0", directory)
