@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from api import topics
 from api.consistency import choices, dapr
 from api.consistency.pods import template
 from api.kinds.build import BuildBody
-from api.kinds.openfunction import BuilderSpec, FunctionSpec, ServingBody, ServingSpec
+from api.kinds.openfunction import (
+    BuilderSpec,
+    DaprInput,
+    DaprOutput,
+    DaprTrigger,
+    FunctionSpec,
+    ServingBody,
+    ServingSpec,
+    Triggers,
+)
 from api.kinds.scale import KedaScaleOptions
 from api.structure import Fault
 from api.tree import Path
@@ -46,6 +56,7 @@ def _serving(serving: ServingBody, path: Path, complete: bool) -> Iterator[Fault
     yield from _scale(serving, path)
     yield from _traffic(serving, path)
     yield from _components(serving, path)
+    yield from _topics(serving, path)
     for name in serving.params.keys() & serving.params_from.keys():
         yield Fault("E117", (*path, "paramsFrom", name), "the same variable stands in params")
     if serving.template is not None:
@@ -63,6 +74,20 @@ def _components(serving: ServingBody, path: Path) -> Iterator[Fault]:
                 yield Fault("E117", where, f"a component of this name already stands under {first[name]}")
             inner: Path = (*where, "spec") if field == "states" else where
             yield from (Fault(one.code, (*inner, *one.path), one.message) for one in dapr.component(body, "", True))
+
+
+def _topics(serving: ServingBody, path: Path) -> Iterator[Fault]:
+    """Where nothing says that a name is a component's, its topic is one of an EventBus."""
+    triggers = serving.triggers or Triggers()
+    given: list[tuple[Path, DaprTrigger | DaprInput | DaprOutput]] = [
+        *((("triggers", "dapr", index), one) for index, one in enumerate(triggers.dapr)),
+        *((("triggers", "inputs", index, "dapr"), one.dapr) for index, one in enumerate(triggers.inputs)),
+        *((("outputs", index, "dapr"), one.dapr) for index, one in enumerate(serving.outputs)),
+    ]
+    for place, one in given:
+        component = one.name in {*serving.pubsub, *serving.bindings} or "." in (one.type or "")
+        if one.topic and not component and (wrong := topics.subject(one.topic)):
+            yield Fault("E122", (*path, *place, "topic"), wrong)
 
 
 def _triggers(serving: ServingBody, path: Path, complete: bool) -> Iterator[Fault]:

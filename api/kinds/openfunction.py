@@ -10,6 +10,7 @@ from api.kinds.build import BuildBody
 from api.kinds.dapr import ComponentBody
 from api.kinds.delivery import Delivery
 from api.kinds.fields import (
+    DaprTopic,
     Duration,
     EnvName,
     Handler,
@@ -19,7 +20,6 @@ from api.kinds.fields import (
     ObjectReference,
     Port,
     Replicas,
-    Subject,
     ValueFrom,
     Wire,
 )
@@ -57,7 +57,7 @@ class DaprTrigger(Wire, frozen=True, kw_only=True):
     """An EventBus of the namespace, or a component of ``bindings``, ``pubsub``, or one that exists."""
     type: str | None = None
     """Component type such as ``pubsub.kafka``; looked up where it is not given."""
-    topic: Subject | None = None
+    topic: DaprTopic | None = None
     """The topic; bindings have none."""
     input_name: str | None = None
     """Deprecated upstream: name of the input."""
@@ -70,7 +70,7 @@ class DaprInput(Wire, frozen=True, kw_only=True):
     """Its name."""
     type: str | None = None
     """Its type."""
-    topic: Subject | None = None
+    topic: DaprTopic | None = None
     """Its topic."""
 
 
@@ -88,7 +88,7 @@ class DaprOutput(Wire, frozen=True, kw_only=True):
     """An EventBus of the namespace, or a component."""
     type: str | None = None
     """Component type; looked up where it is not given."""
-    topic: Subject | None = None
+    topic: DaprTopic | None = None
     """The topic; bindings have none."""
     metadata: dict[str, str] = {}
     """Sent with each message."""
