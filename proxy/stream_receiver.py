@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
+
 from api.errors import EvokeError
 from api.frames import Endpoint
 from api.model import Subscription
 from eventbus.cloudevents import heading
 from proxy.dapr.streams import StreamEnded, Streams, place_of
+from proxy.envelope import TRUE
+from proxy.forms import shown
 from proxy.lanes import Entry
 from proxy.outcomes import BROKEN, REFUSED, Outcome, Reply, of_reply
 
@@ -20,6 +24,8 @@ PATIENCE = 3
 class StreamReceiver:
     def __init__(self, streams: Streams, subscription: Subscription) -> None:
         self._streams, self._place = streams, place_of(subscription)
+        raw = subscription.metadata.get("rawPayload", "").lower() in TRUE
+        self._subscription = msgspec.structs.replace(subscription, form="raw") if raw else subscription
         self._seconds = subscription.delivery.timeout.total_seconds()
         self._broken: dict[int, int] = {}
         """Event that broke with its stream -> how often."""
@@ -35,11 +41,11 @@ class StreamReceiver:
         stream = self._streams.get(self._place, endpoint.replica)
         if stream is None:
             return REFUSED
-        payload = entry.payload or b""
+        payload = shown(self._subscription, entry.payload or b"")
         try:
             sent = stream.hand(heading(payload).id, payload)
         except EvokeError as error:
-            return Outcome("rejected", f"the event cannot be told on a stream: {error}")
+            return Outcome("malformed", f"the event cannot be told on a stream: {error}")
         try:
             async with asyncio.timeout(self._seconds):
                 status = await sent.answer

@@ -196,17 +196,25 @@ class Streams:
             await event.wait()
 
     def readings(self, declared: Iterable[Subscription]) -> tuple[StreamReading, ...]:
-        """What apps have asked for and *declared* does not have yet, once for each place."""
+        """What apps have asked for and *declared* does not have so yet, once for each place: the newest stream's wish
+        is that of all."""
         if not self._open:
             return ()
-        there = {place_of(one) for one in declared if one.form == "stream"}
-        found = []
-        for place, streams in self._open.items():
-            if place not in there:
-                newest = next(reversed(streams.values()))
-                found.append(StreamReading(function=place.function, subscription=newest.wanted))
-        return tuple(found)
+        there = {place_of(one): one for one in declared if one.form == "stream"}
+        newest = {place: next(reversed(streams.values())).wanted for place, streams in self._open.items()}
+        return tuple(
+            StreamReading(function=place.function, subscription=wanted)
+            for place, wanted in newest.items()
+            if place not in there or not _as_wanted(there[place], wanted)
+        )
 
     def _told(self, place: Place) -> None:
         for changed in list(self._watchers.get(place, ())):
             changed()
+
+
+def _as_wanted(declared: Subscription, wanted: AppSubscription) -> bool:
+    """Whether the subscription is what its app asked for last; *declared* may have another dead letter topic by a
+    policy, and one with a prefix."""
+    dead = declared.delivery.dead_letter or ""
+    return declared.metadata == wanted.metadata and dead.endswith(wanted.dead_letter)

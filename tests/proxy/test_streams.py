@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from api.errors import EvokeError
 from api.frames import Endpoint, Endpoints, Want
 from api.meta import Key
 from api.model import AppSubscription, Subscription
+from eventbus import raw
 from proxy.dapr.streams import CREDIT, Place, Stream, Streams, place_of
 from proxy.stream_receiver import PATIENCE
 from tests.proxy.plant import FAST, REVISION, SUBJECT, Plant, event, subscription, until
@@ -290,8 +291,27 @@ def test_what_cannot_be_told_on_a_stream_is_rejected() -> None:
             await plant.publish(event(1))
             await plant.drained()
             (letter,) = await plant.letters()
-            assert letter.reason == "rejected"
+            assert letter.reason == "malformed"
             assert "an attribute is too deep" in letter.error
+
+    asyncio.run(scenario())
+
+
+def test_a_raw_subscription_gets_bytes_in_an_envelope_of_their_own() -> None:
+    async def scenario() -> None:
+        async with Plant(streamed(metadata={"rawPayload": "True"})) as plant:
+            got: list[dict[str, Any]] = []
+            stream = plant.wiring.streams.open(
+                place_of(plant.subscription), WANTED, lambda payload: got.append(json.loads(payload)) or payload
+            )
+            taking = asyncio.ensure_future(anext(aiter(stream.outgoing())))
+            now = datetime(2026, 11, 21, tzinfo=UTC)
+            await plant.publish(raw.wrap(b"\x00\x01", id="r1", source="/s", type="t", time=now))
+            await taking
+            assert (got[0]["id"], got[0]["data_base64"]) == ("r1", "AAE=")
+            assert (got[0]["topic"], got[0]["datacontenttype"]) == (SUBJECT, "application/octet-stream")
+            stream.answered("r1", "SUCCESS")
+            await plant.drained()
 
     asyncio.run(scenario())
 
@@ -321,7 +341,13 @@ def test_a_wish_is_told_until_it_is_declared() -> None:
         assert (reading.function, reading.subscription) == (Key("default", "on-reading"), WANTED)
         assert streams.readings((declared,)) == ()
         assert streams.readings((subscription(),)) != ()
-        assert told == [1, 1]
+        assert len(told) == 2
+        otherwise = msgspec.structs.replace(WANTED, metadata={"rawPayload": "true"}, dead_letter="dead")
+        streams.open(place_of(declared), otherwise, bytes)
+        (changed,) = streams.readings((declared,))
+        assert changed.subscription == otherwise
+        dead = msgspec.structs.replace(FAST, dead_letter="prefix.dead")
+        assert streams.readings((streamed(metadata={"rawPayload": "true"}, delivery=dead),)) == ()
         streams.close(stream)
         streams.end("over")
         assert streams.readings(()) == ()
