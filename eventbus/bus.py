@@ -71,7 +71,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     group: str = ""
     """Group of the subscription; Intake.dead_letter fills it in, replay() needs it."""
     reason: str
-    """``max-attempts``, ``rejected``, ``expired``, ``malformed``, ``loop``, ``unroutable``."""
+    """``max-attempts``, ``rejected``, ``expired``, ``malformed``, ``loop``, ``unroutable``, ``unmatched``."""
     error: str = ""
     attempts: int = 0
     at: datetime
