@@ -14,6 +14,7 @@ class Side(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.other: Side | None = None
         self._closed = closed
+        self._early = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -21,6 +22,15 @@ class Side(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if (to := self._beyond) is not None:
             to.write(data)
+        elif self.other is None:
+            self._early += data  # uvloop reads once more after pause_reading() in connection_made()
+
+    def join(self, other: Side) -> None:
+        """What is read from now on goes to *other*, and first what was read before."""
+        self.other = other
+        early, self._early = self._early, b""
+        if early:
+            self.data_received(early)
 
     def eof_received(self) -> bool:
         if (to := self._beyond) is not None and to.can_write_eof():
@@ -51,4 +61,5 @@ class Side(asyncio.Protocol):
 
 def join(one: Side, other: Side) -> None:
     """Let bytes go both ways."""
-    one.other, other.other = other, one
+    one.join(other)
+    other.join(one)
