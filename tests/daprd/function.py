@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from api.platform import LOOPBACK, spare
+from tests.daprd.sidecar import Daprd
 from tests.platform import until
 from tests.servers import Server, listens
 
@@ -106,3 +108,11 @@ class Function(Server):
         """The calls, once there are *count*."""
         until(lambda: len(self.calls) >= count, what=f"{count} calls, saw {len(self.calls)}")
         return self.calls
+
+
+def beside(stack: ExitStack, function: Function, daprd: Daprd) -> None:
+    """Start both; a daprd waits for its app, and the app may publish from the start."""
+    stack.callback(function.stop)
+    function.start_with(daprd.environ)
+    stack.callback(daprd.stop)
+    daprd.start()

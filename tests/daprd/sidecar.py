@@ -5,15 +5,18 @@ from __future__ import annotations
 import http.client
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
 import yaml
 
 from api.platform import LOOPBACK, spare
 from tests.servers import Server, missing
+
+Bus: TypeAlias = Callable[[Sequence[str]], dict[str, Any]]
+"""Makes topics and answers the component that reaches them."""
 
 VERSION = "1.14.0"
 READY_WITHIN = 60.0

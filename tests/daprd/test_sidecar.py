@@ -2,76 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from tests.daprd.function import Function
-from tests.daprd.sidecar import Daprd, component, program, subscription
-from tests.kafka import start_kafka
-from tests.mosquitto import start_mosquitto
+from tests.daprd.function import Function, beside
+from tests.daprd.sidecar import Bus, Daprd, subscription
 from tests.platform import until
 
 pytestmark = pytest.mark.broker
-
-Bus: TypeAlias = Callable[[Sequence[str]], dict[str, Any]]
-"""Makes topics and answers the component that reaches them."""
-
-
-@pytest.fixture(scope="module")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bus]:
-    program()
-    broker = start_kafka(tmp_path_factory.mktemp("kafka"))
-
-    async def create(topics: Sequence[str]) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
-        await admin.start()
-        try:
-            await admin.create_topics([NewTopic(topic, 1, 1) for topic in topics])
-        finally:
-            await admin.close()
-
-    def bus(topics: Sequence[str]) -> dict[str, Any]:
-        asyncio.run(create(topics))
-        metadata = {"brokers": broker.bootstrap, "authType": "none", "initialOffset": "oldest", "disableTls": "true"}
-        return component("pubsub.kafka", metadata)
-
-    yield bus
-    broker.stop()
-
-
-@pytest.fixture(scope="module")
-def mqtt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bus]:
-    program()
-    broker = start_mosquitto(tmp_path_factory.mktemp("mosquitto"))
-    yield lambda _topics: component("pubsub.mqtt3", {"url": broker.url, "qos": "1"})
-    broker.stop()
 
 
 @pytest.fixture(params=["kafka", "mqtt"])
 def bus(request: pytest.FixtureRequest) -> Bus:
     found: Bus = request.getfixturevalue(request.param)
     return found
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
-
-
-def beside(stack: ExitStack, function: Function, daprd: Daprd) -> None:
-    """Start both; a daprd waits for its app, and the app may publish from the start."""
-    stack.callback(function.stop)
-    function.start_with(daprd.environ)
-    stack.callback(daprd.stop)
-    daprd.start()
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
