@@ -24,6 +24,8 @@ BACKENDS = {
 """Kind -> module and class."""
 FRONTS = {
     "mqtt": ("eventbus.mqtt.front", "MqttFront"),
+    "jetstream": ("eventbus.jetstream.front", "StreamsFront"),
+    "redis": ("eventbus.redis.front", "RedisFront"),
 }
 """Kinds whose broker stands in front of a nats bus that stores the events."""
 STORE = "store."

@@ -1,4 +1,4 @@
-"""Bridges: the sources that bring what the broker of an MQTT bus receives into the store of that same bus."""
+"""Bridges: the sources that bring what the broker in front of a bus receives into the store of that same bus."""
 
 from __future__ import annotations
 
@@ -31,12 +31,17 @@ class Bridge(Protocol):
 
 
 def is_bridge(source: Source) -> bool:
-    """Whether the planner added *source* for an MQTT bus (controller/snapshot.py)."""
+    """Whether the planner added *source* for a bus with a broker in front (controller/bridges.py)."""
     return source.options.get("bridge") == "true"
 
 
+def is_own(source: Source) -> bool:
+    """Whether the platform made *source* for itself, so that it must have a name of its own on the broker."""
+    return is_bridge(source) or (source.kind == "mqtt" and bool(source.options.get("binding")))
+
+
 def named(source: Source, platform: Platform | None) -> Source:
-    """*source* with a client id that no other platform has for the same bus on the same broker."""
+    """*source* with a client id, consumer or group that no other platform has on the same broker."""
     if platform is None:
         return source
     name = hmac.new(bytes.fromhex(platform.key), f"bridge {source.key}".encode(), hashlib.sha256).hexdigest()

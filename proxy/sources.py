@@ -41,7 +41,7 @@ AGAIN = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 def embedded(source: Source, platform: Platform | None) -> Source:
     """*source*, one of MQTT or NATS without address being one of the embedded broker."""
-    if bridges.is_bridge(source):
+    if bridges.is_own(source):
         return bridges.named(source, platform)
     if source.kind not in {"mqtt", "nats"} or source.options.get("url") or platform is None:
         return source

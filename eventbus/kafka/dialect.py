@@ -83,7 +83,7 @@ class Dialect:
             event, flaw = None, error.message
         if event is None:
             return Incoming(share, seq, "", record.value or b"", record.timestamp, flaw)
-        said = self._metadata(record) if self._dapr else raw.NOTHING
+        said = self.metadata(record) if self._dapr else raw.NOTHING
         return Incoming(share, seq, event.key, event.payload, record.timestamp, "", said)
 
     def event(self, record: Record, *, bytes_alone: bool = False) -> Event:
@@ -110,7 +110,8 @@ class Dialect:
         found = dapr_events.sent(record.value or b"", record.place)
         return Event(found[0], key_text(record.key) or found[1].partitionkey) if found else None
 
-    def _metadata(self, record: Record) -> Mapping[str, str]:
+    def metadata(self, record: Record) -> Mapping[str, str]:
+        """Where a record stands, its key and its headers, as Dapr names them."""
         found = {
             "__offset": str(record.offset),
             "__topic": record.topic,

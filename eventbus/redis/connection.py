@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ from eventbus.diagnosis import diagnose
 from eventbus.errors import AuthFailed, BusError, BusFull, Missing, Unreachable
 from eventbus.redis.server import Server
 
+_UNFIT = re.compile(r"[^!-~]")
+"""What no client name may have (CLIENT SETNAME)."""
 _REFUSED = ("NOAUTH", "WRONGPASS", "NOPERM", "ERR AUTH", "ERR invalid password")
 
 Found = Sequence[tuple[bytes, Mapping[bytes, bytes] | None]]
@@ -43,7 +46,7 @@ class Connection:
     """*waits*: seconds for which the server may hold an answer back."""
 
     def __init__(self, server: Server, name: str, *, waits: float = 0.0) -> None:
-        self._server, self._name, self._waits = server, name, waits
+        self._server, self._name, self._waits = server, _UNFIT.sub("-", name), waits
         self._client: Any = None  # Redis and RedisCluster share their commands, and no base class
         self._sentinel: client.Sentinel | None = None
         self._descriptor = -1

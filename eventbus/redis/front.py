@@ -43,7 +43,7 @@ class RedisFront:
     def __init__(self, key: Key, options: Mapping[str, str]) -> None:
         self._key = key
         self._server = read_server(options)
-        self._connection = Connection(self._server, f"evoke {key}")
+        self._connection = Connection(self._server, f"evoke-{key}")
         self._most = int(options.get("maxLenApprox") or 0)
         self._age = seconds(options, "streamTTL", 0.0)
         self._waiting: deque[_Waiting] = deque()

@@ -47,6 +47,29 @@ def test_each_subject_has_one_whoever_reads_it() -> None:
     )
 
 
+def component(kind: str, **options: str) -> Bus:
+    return Bus(key=Key("default", "field"), kind=kind, options={**options, "dapr": "true"})  # type: ignore[arg-type]  # the test's literals
+
+
+def test_every_broker_in_front_is_read_by_a_source_of_its_kind() -> None:
+    rows = [
+        (component("mqtt", url="u", retain="true"), "a/+/50%", "mqtt", {"url": "u", "topic": "a/+/50%", "qos": "1"}),
+        (component("mqtt", url="u"), "$share/g/a/#", "mqtt", {"url": "u", "topic": "a/#", "qos": "1"}),
+        (component("redis", redisHost="h"), "orders", "redis", {"redisHost": "h", "stream": "orders"}),
+        (
+            component("jetstream", url="n", start="all"),
+            "o.new",
+            "nats",
+            {"url": "n", "start": "all", "subject": "o.new"},
+        ),
+    ]
+    for bus, subject, kind, options in rows:
+        (made,) = bridges([subscription("a", subject, bus)], {bus.key: bus})
+
+        assert (made.kind, made.subject) == (kind, subject)
+        assert made.options == {**options, "dapr": "true", "bridge": "true"}
+
+
 def test_they_stand_in_the_snapshot() -> None:
     found = snapshot("default", buses=[MQTT], subscriptions=[subscription("a", "orders")])
 

@@ -49,6 +49,20 @@ def test_sources_without_an_address_are_those_of_the_platform() -> None:
     assert sources.embedded(source("cron"), HERE).options == {}
 
 
+def test_a_broker_of_a_component_is_stored_on_the_platforms_broker_too() -> None:
+    for kind in ("redis", "jetstream"):
+        made = buses.embedded(Bus(key=KEY, kind=kind, options={"url": "x"}), HERE)  # type: ignore[arg-type]  # literals
+        assert made.options["store.url"] == "nats://h:3"
+    memory = buses.embedded(Bus(key=KEY, kind="nats", options={"dapr": "true"}), HERE)
+    assert memory.options["url"] == "nats://h:3"
+
+
+def test_what_the_platform_makes_for_itself_has_names_of_its_own() -> None:
+    for one in (source("redis", bridge="true"), source("nats", bridge="true"), source("mqtt", binding="b", url="u")):
+        assert str(sources.embedded(one, HERE).options["consumerID"]).startswith("evoke-")
+    assert "consumerID" not in sources.embedded(source("kafka", binding="b"), HERE).options
+
+
 def test_two_platforms_do_not_take_each_others_bridges() -> None:
     bridge = source("mqtt", url="mqtt://b", topic="t", bridge="true")
     mine, again, theirs = (sources.embedded(bridge, platform).options for platform in (HERE, HERE, THERE))

@@ -20,7 +20,9 @@ from api.model import Source
 from eventbus.cloudevents import dedupe_id, encode
 from eventbus.errors import BusError
 from eventbus.state import Conflict
-from triggers.sources.source import BadSource, Cells, Publish, SourceError, uri
+from triggers.sources.manners import manner
+from triggers.sources.source import BadSource, Cells, Publish, SourceError
+from triggers.sources.storing import Brought
 from triggers.sources.ticks import Missed, owed, parse
 
 EVENT_TYPE = "io.evoke.cron.tick"
@@ -52,7 +54,8 @@ class CronSource:
         self, source: Source, options: Mapping[str, str], cells: Cells, *, now: Callable[[], datetime] = _now
     ) -> None:
         self._key = source.key
-        self._uri = uri(source, "cron")
+        self._manner = manner(source, "cron")
+        self._zone = options.get("timeZone") or "UTC"
         self._text = f"{options.get('timeZone', '')} {options.get('schedule', '')}"
         self._schedule = parse(options.get("schedule", ""), options.get("timeZone") or "UTC")
         self._missed = cast("Missed", options.get("missed") or "skip")
@@ -88,17 +91,13 @@ class CronSource:
     async def _fire(self, publish: Publish, tick: datetime, missed: int) -> None:
         """Publish one tick, again until the bus has it; unless all are to be fired, until the next one is due."""
         id_ = tick.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        data = {"scheduled": id_, **({"missed": missed} if missed else {})}
-        body = msgspec.json.encode(data)
-        payload = encode(
-            id=id_, source=self._uri, type=EVENT_TYPE, body=body, content_type="application/json", time=tick
-        )
+        event = self._event(tick, id_, missed)
         self._fired += 1
         self._remember(tick)
         until = self._schedule.after(tick)
         while True:
             try:
-                await publish(payload, key="", dedupe=dedupe_id(self._uri, id_))
+                await publish(event.payload, key="", dedupe=event.dedupe)
             except BusError as error:
                 self._trouble = str(error)
                 if self._missed != "all" and self._now() >= until:
@@ -109,6 +108,15 @@ class CronSource:
                 self._published += 1
                 self._trouble = ""
                 return
+
+    def _event(self, tick: datetime, id_: str, missed: int) -> Brought:
+        beside = {"timeZone": self._zone, "readTimeUTC": f"{tick:%Y-%m-%d %H:%M:%S.%f} +0000 UTC"}
+        if plain := self._manner.plain(b"", id=id_, type=EVENT_TYPE, time=tick, metadata=beside):
+            return plain
+        uri, data = self._manner.uri, {"scheduled": id_, **({"missed": missed} if missed else {})}
+        body = msgspec.json.encode(data)
+        payload = encode(id=id_, source=uri, type=EVENT_TYPE, body=body, content_type="application/json", time=tick)
+        return Brought(payload, "", dedupe_id(uri, id_), id_)
 
     def _remember(self, tick: datetime) -> None:
         self._recent[tick] = None

@@ -10,13 +10,18 @@ from api.frames import SourceReading
 from api.model import Source
 from eventbus.errors import BusError, Missing, SessionTaken
 from eventbus.kafka import wire as kafka_wire
+from eventbus.kafka.batches import Found
 from eventbus.kafka.cluster import Cluster
+from eventbus.kafka.dialect import Dialect
 from eventbus.kafka.publisher import Publisher
 from eventbus.kafka.records import Stored
 from eventbus.kafka.settings import Settings
+from triggers.sources.kafka_events import kafka_event
 from triggers.sources.kafka_reading import Reading, Wanted
+from triggers.sources.manners import manner
 from triggers.sources.outlet import Outlet
-from triggers.sources.source import BadSource, Publish, SourceError, uri
+from triggers.sources.source import BadSource, Publish, SourceError
+from triggers.sources.storing import Brought
 
 RETRY_FIRST, RETRY_CAP = 0.1, 5.0
 TAKEN = 10.0
@@ -32,15 +37,16 @@ class KafkaSource:
     def __init__(self, source: Source, options: Mapping[str, str]) -> None:
         owner, _, event = source.key.name.partition(".")
         self._key = source.key
-        self._uri = uri(source, "kafka")
         self._settings = Settings.read(options)
+        topics = tuple(one for part in options.get("topic", "").split(",") if (one := part.strip()))
         self._wanted = Wanted(
-            topic=options.get("topic", ""),
+            topics=topics,
             group=options.get("consumerGroup") or f"{source.key.namespace}-{owner}-{event}",
-            owner=owner,
             from_oldest=options.get("start") == "all",
         )
-        if not options.get("brokers") or not self._wanted.topic:
+        self._manner = manner(source, "kafka", ",".join(topics))
+        self._dialect = Dialect(options.get("binding") or owner, options)
+        if not options.get("brokers") or not topics:
             raise BadSource("brokers and topic are needed", hint="write brokers: host:9092 and topic: name")
         self._largest = int(options.get("maxMessageBytes") or 1_000_000)
         self._cluster: Cluster | None = None
@@ -50,7 +56,7 @@ class KafkaSource:
         self._turn = 0
 
     async def run(self, publish: Publish) -> None:
-        outlet = self._outlet = Outlet(self._key, self._uri, publish)
+        outlet = self._outlet = Outlet(self._key, self._manner.uri, publish)
         wait = RETRY_FIRST
         while True:
             before = outlet.received
@@ -70,10 +76,13 @@ class KafkaSource:
         try:
             await cluster.connect()
             self._connected, self._trouble = True, ("", "")
-            await Reading(cluster, self._wanted, outlet).run()
+            await Reading(cluster, self._wanted, outlet, self._event).run()
         finally:
             self._connected, self._cluster = False, None
             await cluster.close()
+
+    def _event(self, found: Found) -> Brought:
+        return kafka_event(self._manner, self._dialect, found)
 
     def state(self) -> SourceReading:
         reason, message = self._trouble
@@ -91,9 +100,9 @@ class KafkaSource:
 
     async def publish(self, topic: str, payload: bytes) -> None:
         """Append a record to the topic, acknowledged by all in-sync replicas."""
-        wanted, cluster = self._wanted.topic, self._cluster
-        if topic not in {"", wanted}:
-            raise SourceError(f"this source reads topic {wanted}, not {topic!r}")
+        wanted, cluster = topic or self._wanted.topics[0], self._cluster
+        if wanted not in self._wanted.topics:
+            raise SourceError(f"this source reads topic {', '.join(self._wanted.topics)}, not {topic!r}")
         if len(payload) > self._largest:
             raise SourceError(f"the message has {len(payload)} bytes, maxMessageBytes is {self._largest}")
         if cluster is None or not self._connected:

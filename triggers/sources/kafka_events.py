@@ -12,11 +12,31 @@ from datetime import UTC, datetime, timedelta
 from eventbus import cloudevents
 from eventbus.cloudevents import Malformed, Spoofed, dedupe_id
 from eventbus.kafka.batches import Found
-from eventbus.kafka.records import Record, dedupe_of, key_text, to_event
+from eventbus.kafka.dialect import Dialect
+from eventbus.kafka.records import PLAIN_TYPE, Record, dedupe_of, key_text, to_event
+from triggers.sources.manners import Manner
 from triggers.sources.storing import REJECTED_TYPE, Brought
 
 TOMBSTONE_TYPE = "io.evoke.kafka.tombstone"
 _EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+def kafka_event(manner: Manner, dialect: Dialect, found: Found) -> Brought:
+    """The event of one record of a source of that manner."""
+    record, flaw = found
+    if manner.kind != "bytes" or flaw:
+        return brought(found, dialect.owner)
+    time = _EPOCH + timedelta(seconds=max(record.timestamp, 0))
+    plain = manner.plain(
+        record.value or b"",
+        id=record.place,
+        type=PLAIN_TYPE,
+        time=time,
+        key=key_text(record.key),
+        metadata=dialect.metadata(record),
+    )
+    assert plain is not None  # bytes are always taken as they stand
+    return plain
 
 
 def brought(found: Found, owner: str) -> Brought:

@@ -1,4 +1,4 @@
-"""One connection's turn at a foreign topic: a consumer group of our own, of which we are the only member.
+"""One connection's turn at foreign topics: a consumer group of our own, of which we are the only member.
 
 Whoever joins replaces the member before, at once, so a source that moved is never read twice for long. A partition's
 records go to the bus in order, and what is committed there is what the bus has acknowledged.
@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -23,7 +23,6 @@ from eventbus.kafka.group import Committed, Group
 from eventbus.kafka.marks import Marks
 from eventbus.kafka.stream import Stream
 from eventbus.kafka.wire import DENIED, EARLIEST, LATEST, Fault, Place
-from triggers.sources.kafka_events import brought
 from triggers.sources.outlet import Outlet
 from triggers.sources.storing import Brought
 
@@ -46,10 +45,8 @@ NOBODY = Marks(0)
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What is read, and as whom."""
 
-    topic: str
+    topics: tuple[str, ...]
     group: str
-    owner: str
-    """Name of the event source."""
     from_oldest: bool
     """Where a group that has read nothing begins."""
 
@@ -57,8 +54,11 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 class Reading:
     """See the module; used once."""
 
-    def __init__(self, cluster: Cluster, wanted: Wanted, outlet: Outlet) -> None:
-        self._cluster, self._wanted, self._outlet = cluster, wanted, outlet
+    def __init__(self, cluster: Cluster, wanted: Wanted, outlet: Outlet, event: Callable[[Found], Brought]) -> None:
+        """*event* makes that of one record."""
+        self._cluster, self._wanted, self._outlet, self._event = cluster, wanted, outlet, event
+        self._shares: dict[int, Place] = {}
+        """Places by a number of our own."""
         self._group = Group(cluster, wanted.group)
         self._stream = Stream(cluster, self._admit, self._arrived, self._lost)
         self._brought: dict[tuple[int, int], Brought] = {}
@@ -72,13 +72,10 @@ class Reading:
     async def run(self) -> None:
         """Read until cancelled; raises what ended it."""
         try:
-            partitions = await self._cluster.partitions(self._wanted.topic)
-            if not partitions:
-                raise Missing(
-                    f"{self._cluster.brokers} has no topic {self._wanted.topic}", hint="or the user may not see it"
-                )
-            await self._group.join({self._wanted.topic: partitions})
-            for place, floor in (await self._start(partitions)).items():
+            found = {topic: await self._partitions(topic) for topic in self._wanted.topics}
+            await self._group.join(found)
+            places = [(topic, partition) for topic, partitions in found.items() for partition in partitions]
+            for place, floor in (await self._start(places)).items():
                 self._read(place, floor)
             self._stream.start()
             self._request()
@@ -91,16 +88,22 @@ class Reading:
         finally:
             await self._stop()
 
-    async def _start(self, partitions: Sequence[int]) -> dict[Place, int]:
+    async def _partitions(self, topic: str) -> list[int]:
+        found = await self._cluster.partitions(topic)
+        if not found:
+            raise Missing(f"{self._cluster.brokers} has no topic {topic}", hint="or the user may not see it")
+        return found
+
+    async def _start(self, places: Sequence[Place]) -> dict[Place, int]:
         """Where each partition goes on, committed before anything is read: a group that begins at new records does
         so once."""
-        places = [(self._wanted.topic, partition) for partition in partitions]
         known = await self._group.committed()
         first = await self._cluster.offsets(dict.fromkeys(places, EARLIEST))
         last = await self._cluster.offsets(dict.fromkeys(places, LATEST))
-        oldest = self._wanted.from_oldest or any(place in known for place in places)
+        begun = {place[0] for place in places if place in known}
         floors = {}
         for place in places:
+            oldest = self._wanted.from_oldest or place[0] in begun  # a partition that appeared since is new as a whole
             floor = known[place].floor if place in known else first[place] if oldest else last[place]
             if floor > last[place]:  # the topic was deleted and made again
                 floor = first[place]
@@ -108,18 +111,18 @@ class Reading:
                 log.warning("%s-%s: records %s to %s are no longer stored", *place, floor, first[place] - 1)
             floors[place] = max(floor, first[place])
         await self._write(floors)
-        self._committed = {partition: floor for (_, partition), floor in floors.items()}
         return floors
 
     def _read(self, place: Place, floor: int) -> None:
-        partition = place[1]
-        self._floors[partition] = floor
-        self._queues[partition] = asyncio.Queue()
-        self._spawn(self._carry(partition))
-        self._stream.add(place, partition, floor)
+        share = len(self._shares)
+        self._shares[share] = place
+        self._floors[share] = self._committed[share] = floor
+        self._queues[share] = asyncio.Queue()
+        self._spawn(self._carry(share))
+        self._stream.add(place, share, floor)
 
     def _admit(self, share: int, found: Found) -> Incoming:
-        one, seq = brought(found, self._wanted.owner), found.record.offset + 1
+        one, seq = self._event(found), found.record.offset + 1
         self._brought[share, seq] = one
         return Incoming(share, seq, one.key, one.payload, found.record.timestamp)
 
@@ -134,15 +137,15 @@ class Reading:
         if self._stream.wanted < BATCH // 2 and self._held < WINDOW and self._bytes < WINDOW_BYTES:
             self._stream.request(BATCH)
 
-    async def _carry(self, partition: int) -> None:
+    async def _carry(self, share: int) -> None:
         """Bring what one partition has to the bus, in order, for ever."""
-        queue = self._queues[partition]
+        queue = self._queues[share]
         while True:
             batch = [await queue.get()]
             while len(batch) < BATCH and not queue.empty():
                 batch.append(queue.get_nowait())
             await self._outlet.store([self._brought.pop((event.share, event.seq)) for event in batch])
-            self._floors[partition] = batch[-1].seq
+            self._floors[share] = batch[-1].seq
             self._held -= len(batch)
             self._bytes -= sum(len(event.payload) for event in batch)
             self._request()
@@ -157,14 +160,20 @@ class Reading:
                 continue
             renew = time.monotonic() + RENEW
             await self._group.heartbeat()
-            for partition in self._cluster.known(self._wanted.topic):
-                if partition not in self._floors:
-                    self._read((self._wanted.topic, partition), 0)
+            self._widen()
+
+    def _widen(self) -> None:
+        """Read partitions that appeared since."""
+        known = set(self._shares.values())
+        for topic in self._wanted.topics:
+            for partition in self._cluster.known(topic):
+                if (topic, partition) not in known:
+                    self._read((topic, partition), 0)
 
     async def _commit(self) -> None:
-        changed = {p: floor for p, floor in self._floors.items() if floor != self._committed.get(p)}
+        changed = {share: floor for share, floor in self._floors.items() if floor != self._committed.get(share)}
         if changed:
-            await self._write({(self._wanted.topic, partition): floor for partition, floor in changed.items()})
+            await self._write({self._shares[share]: floor for share, floor in changed.items()})
             self._committed |= changed
 
     async def _write(self, floors: Mapping[Place, int]) -> None:

@@ -20,23 +20,21 @@ from functools import partial
 
 from api.frames import SourceReading
 from api.model import Source
-from eventbus.errors import BusError
 from eventbus.mqtt.address import BadAddress, client_id, read_address
 from eventbus.mqtt.link import Link, Subscription
 from eventbus.mqtt.message import Message
 from eventbus.mqtt.topics import matches
 from eventbus.mqtt.wire import FIVE
 from triggers.sources.lanes import Lanes, Waiting
-from triggers.sources.mqtt_events import Properties, convert, unfit
-from triggers.sources.source import BadSource, Publish, SourceError, uri
+from triggers.sources.manners import manner
+from triggers.sources.mqtt_client import Seen, reading, send
+from triggers.sources.mqtt_events import Properties, mqtt_event, unfit
+from triggers.sources.source import BadSource, Publish
+from triggers.sources.standing import tell
 from triggers.sources.storing import Brought
 
 REMEMBERED = 8192
 """Packet ids of a connection."""
-ACKNOWLEDGED_WITHIN = 9.0
-LOOK_EVERY = 0.1
-TELL_EVERY = 20.0
-"""Seconds between two calls of *subscribed*."""
 
 
 class _Held:
@@ -63,9 +61,8 @@ class MqttSource:
 
     def __init__(self, source: Source, options: Mapping[str, str]) -> None:
         self._key = source.key
-        self._bridge = options.get("bridge") == "true"
         self._topic, qos = _subscription(source, options)
-        self._uri = f"mqtt://{source.bus.name}/{self._topic}" if self._bridge else uri(source, "mqtt")
+        self._manner = manner(source, "mqtt", self._topic)
         self._retained = options.get("retain", "").lower() != "false"
         try:
             address = read_address(options)
@@ -93,8 +90,8 @@ class MqttSource:
         self._generation = self._received = self._dropped = 0
 
     async def run(self, publish: Publish) -> None:
-        self._lanes = Lanes(self._key, self._uri, publish)
-        telling = asyncio.get_running_loop().create_task(self._tell())
+        self._lanes = Lanes(self._key, self._manner.uri, publish)
+        telling = asyncio.get_running_loop().create_task(tell(lambda: self._link.connected, lambda: self.subscribed))
         try:
             await self._link.run()
         finally:
@@ -102,16 +99,6 @@ class MqttSource:
             await asyncio.gather(telling, return_exceptions=True)
             await self._lanes.stop()
             self._held.clear()
-
-    async def _tell(self) -> None:
-        """Call *subscribed* once the first subscription stands, and again while it does."""
-        while self.subscribed is not None:
-            wait = LOOK_EVERY
-            if self._link.connected:
-                with contextlib.suppress(BusError):
-                    await self.subscribed()
-                    wait = TELL_EVERY
-            await asyncio.sleep(wait)
 
     def _connected(self, session_present: bool) -> None:
         """The broker sends again what was not acknowledged, and under MQTT 5 as we know it; what waits here would
@@ -175,8 +162,7 @@ class MqttSource:
 
     def _event(self, topic: str, message: Message, id_: str) -> Brought:
         said = Properties(message.content_type, message.properties, message.expires, message.retained)
-        now = datetime.now(UTC)
-        return convert(topic, message.payload, said, source=self._uri, id=id_, now=now, trusted=self._bridge)
+        return mqtt_event(self._manner, topic, message.payload, said, id_, datetime.now(UTC))
 
     def _wanted(self, topic: str, message: Message) -> bool:
         """A session may still have the filter from before its source was edited."""
@@ -211,26 +197,12 @@ class MqttSource:
                 seen.acknowledged = True
 
     def state(self) -> SourceReading:
-        lanes, trouble = self._lanes, self._link.trouble
-        reason, message = (trouble.reason, str(trouble)) if trouble else lanes.reading() if lanes else ("", "")
-        lost = f"{self._dropped} messages of QoS 0 were dropped because the bus was slower" if self._dropped else ""
-        return SourceReading(
-            source=self._key,
-            connected=self._link.connected,
-            received=self._received,
-            published=lanes.published if lanes else 0,
-            reason=reason,
-            message=message or lost,
-        )
+        seen = Seen(self._key, self._link.connected, self._received, self._dropped)
+        return reading(seen, self._link.trouble, self._lanes)
 
     async def publish(self, topic: str, payload: bytes) -> None:
         """Publish with QoS 1 through the source's own session; returns at the PUBACK."""
-        if not topic or "+" in topic or "#" in topic:
-            raise SourceError(f"{topic!r} is no topic to publish to", hint="name one without + and #")
-        try:
-            await self._link.publish(topic, payload, within=ACKNOWLEDGED_WITHIN)
-        except BusError as error:
-            raise SourceError(str(error), hint=error.hint) from error
+        await send(self._link, topic, payload)
 
 
 def _subscription(source: Source, options: Mapping[str, str]) -> tuple[str, int]:

@@ -13,6 +13,7 @@ import msgspec
 from eventbus import cloudevents
 from eventbus.cloudevents import Malformed, Spoofed
 from triggers.sources.attributes import extensions, media, wrong
+from triggers.sources.manners import Manner
 from triggers.sources.storing import Brought
 
 EVENT_TYPE = "io.evoke.mqtt.message"
@@ -26,6 +27,20 @@ class Properties(msgspec.Struct, frozen=True):
     expires: int | None = None
     """Seconds."""
     retained: bool = False
+
+
+def mqtt_event(
+    manner: Manner,
+    topic: str,
+    payload: bytes,
+    said: Properties,
+    id: str,  # noqa: A002  # CloudEvents' own name
+    now: datetime,
+) -> Brought:
+    """The event of one message of a source of that manner; *id* is that of a message that is no event."""
+    beside = {"topic": topic, "retained": str(said.retained).lower()}
+    plain = manner.plain(payload, id=id, type=EVENT_TYPE, time=now, key=topic, metadata=beside)
+    return plain or convert(topic, payload, said, source=manner.uri, id=id, now=now, trusted=manner.trusted)
 
 
 def convert(

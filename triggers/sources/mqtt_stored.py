@@ -18,7 +18,6 @@ from functools import partial
 
 from api.frames import SourceReading
 from api.model import Source
-from eventbus.errors import BusError
 from eventbus.jetstream.api import NO_STREAM, ApiError, JetStream
 from eventbus.jetstream.connection import Message
 from eventbus.mqtt.address import BadAddress, client_id, read_address
@@ -27,16 +26,17 @@ from eventbus.mqtt.topics import from_nats, matches, nats_filters
 from eventbus.mqtt.wire import SESSION_EXPIRY, THREE, Wire
 from eventbus.subjects import token
 from triggers.sources.lanes import Done, Lanes
-from triggers.sources.mqtt_events import Properties, convert, unfit
+from triggers.sources.manners import manner
+from triggers.sources.mqtt_client import Seen, reading, send
+from triggers.sources.mqtt_events import Properties, mqtt_event, unfit
 from triggers.sources.nats_feed import Feed
 from triggers.sources.nats_stream import Place, Stored
-from triggers.sources.source import BadSource, Publish, SourceError, uri
+from triggers.sources.source import BadSource, Publish
 
 STREAM, STORED = "$MQTT_msgs", "$MQTT.msgs."
 RETAINED_STREAM, RETAINED = "$MQTT_rmsgs", "$MQTT.rmsgs."
 QOS = "Nmqtt-Pub"
 """Header with the QoS with which a message was published."""
-ACKNOWLEDGED_WITHIN = 9.0
 STORE = "store."
 """Options that begin so say how to reach the broker as a NATS server."""
 
@@ -46,8 +46,8 @@ class StoredMqttSource:
 
     def __init__(self, source: Source, options: Mapping[str, str]) -> None:
         self._key = source.key
-        self._uri = uri(source, "mqtt")
         self._topic = options.get("topic", "")
+        self._manner = manner(source, "mqtt", self._topic)
         if not self._topic:
             raise BadSource(f"event source {source.key} needs a topic")
         try:
@@ -80,7 +80,7 @@ class StoredMqttSource:
         self._boot, self._received, self._dropped = uuid.uuid4().hex[:12], 0, 0
 
     async def run(self, publish: Publish) -> None:
-        self._lanes = Lanes(self._key, self._uri, publish)
+        self._lanes = Lanes(self._key, self._manner.uri, publish)
         linked = asyncio.get_running_loop().create_task(self._link.run())
         try:
             await self._feed.run()
@@ -148,27 +148,12 @@ class StoredMqttSource:
         if why := unfit(topic):
             lanes.reject(id_, why, done)
             return
-        event = convert(topic, data, Properties(retained=retained), source=self._uri, id=id_, now=at)
-        lanes.put(topic, event, done)
+        lanes.put(topic, mqtt_event(self._manner, topic, data, Properties(retained=retained), id_, at), done)
 
     def state(self) -> SourceReading:
-        lanes, trouble = self._lanes, self._feed.trouble
-        reason, message = (trouble.reason, str(trouble)) if trouble else lanes.reading() if lanes else ("", "")
-        lost = f"{self._dropped} messages of QoS 0 were dropped because the bus was slower" if self._dropped else ""
-        return SourceReading(
-            source=self._key,
-            connected=self._feed.connected,
-            received=self._received,
-            published=lanes.published if lanes else 0,
-            reason=reason,
-            message=message or lost,
-        )
+        seen = Seen(self._key, self._feed.connected, self._received, self._dropped)
+        return reading(seen, self._feed.trouble, self._lanes)
 
     async def publish(self, topic: str, payload: bytes) -> None:
         """Publish with QoS 1, as a device does; returns at the PUBACK."""
-        if not topic or "+" in topic or "#" in topic:
-            raise SourceError(f"{topic!r} is no topic to publish to", hint="name one without + and #")
-        try:
-            await self._link.publish(topic, payload, within=ACKNOWLEDGED_WITHIN)
-        except BusError as error:
-            raise SourceError(str(error), hint=error.hint) from error
+        await send(self._link, topic, payload)

@@ -8,8 +8,9 @@ the bus is bounded.
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 
@@ -20,10 +21,15 @@ from eventbus.errors import BusError
 from eventbus.jetstream.connection import Message
 from eventbus.subjects import token
 from triggers.sources.lanes import Done, Lanes
-from triggers.sources.nats_events import convert, unfit
+from triggers.sources.manners import manner
+from triggers.sources.nats_events import EVENT_TYPE, convert, unfit
 from triggers.sources.nats_feed import Feed
 from triggers.sources.nats_stream import Place, Stored
-from triggers.sources.source import BadSource, Publish, SourceError, uri
+from triggers.sources.source import BadSource, Publish, SourceError
+from triggers.sources.standing import tell
+
+FORGOTTEN_AFTER = 86_400.0
+"""Seconds without a reader after which the server drops the consumer of a bridge: as long as its mark is good."""
 
 
 class NatsSource:
@@ -31,27 +37,32 @@ class NatsSource:
 
     def __init__(self, source: Source, options: Mapping[str, str]) -> None:
         self._key = source.key
-        self._uri = uri(source, "nats")
         subject, stream = options.get("subject", ""), options.get("stream", "")
+        self._manner = manner(source, "nats", subject)
         if wrong := topics.nats(subject):
             raise BadSource(f"event source {source.key}: {wrong}")
-        self._stored = bool(stream)
+        self._stored = bool(stream) or self._manner.trusted
         self._feed = Feed(
             lambda: options,
             f"evoke {source.key}",
-            place=_place(source, options) if stream else None,
+            place=_place(source, options) if self._stored else None,
             arrived=self._arrived,
-            subjects=() if stream else (subject,),
+            subjects=() if self._stored else (subject,),
             passed=self._passed,
         )
+        self.subscribed: Callable[[], Awaitable[None]] | None = None
+        """Called while a consumer of ours keeps what the stream gets."""
         self._lanes: Lanes | None = None
         self._boot, self._received, self._dropped = uuid.uuid4().hex[:12], 0, 0
 
     async def run(self, publish: Publish) -> None:
-        self._lanes = Lanes(self._key, self._uri, publish)
+        self._lanes = Lanes(self._key, self._manner.uri, publish)
+        telling = asyncio.get_running_loop().create_task(tell(lambda: self._feed.connected, lambda: self.subscribed))
         try:
             await self._feed.run()
         finally:
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
             await self._lanes.stop()
 
     def _arrived(self, stored: Stored) -> None:
@@ -75,7 +86,10 @@ class NatsSource:
         if why := unfit(subject):
             lanes.reject(id_, why, done)
             return
-        lanes.put(subject, convert(subject, data, headers, source=self._uri, id=id_, time=at), done)
+        plain = self._manner.plain(data, id=id_, type=EVENT_TYPE, time=at)
+        trusted = self._manner.trusted
+        event = plain or convert(subject, data, headers, source=self._manner.uri, id=id_, time=at, outsider=not trusted)
+        lanes.put(subject, event, done)
 
     def state(self) -> SourceReading:
         lanes, trouble = self._lanes, self._feed.trouble
@@ -109,8 +123,9 @@ def _nobody_waits() -> None:
 
 def _place(source: Source, options: Mapping[str, str]) -> Place:
     return Place(
-        stream=options["stream"],
+        stream=options.get("stream", ""),
         filters=(options["subject"],),
-        name=token(f"evoke-{source.key.namespace}-{source.key.name}".replace(".", "-")),
-        start="all" if options.get("start") == "all" else "new",
+        name=token((options.get("consumerID") or f"evoke-{source.key.namespace}-{source.key.name}").replace(".", "-")),
+        start=options.get("start") or "new",
+        forget_after=FORGOTTEN_AFTER if options.get("bridge") == "true" else 0.0,
     )

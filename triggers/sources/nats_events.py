@@ -27,10 +27,14 @@ def convert(
     source: str,
     id: str,  # noqa: A002  # CloudEvents' own name
     time: datetime,
+    outsider: bool = True,
 ) -> Brought:
-    """The event of one message; *source*, *id* and *time* are those of a message that is no event."""
+    """The event of one message; *source*, *id* and *time* are those of a message that is no event.
+
+    *outsider*: it may not say what only the platform does.
+    """
     said = {name: value for name, value in headers.items() if not name.lower().startswith(SERVER)}
-    sent = _sent(said, data)
+    sent = _sent(said, data, outsider=outsider)
     if sent is not None:
         event, read = sent
         return Brought(event, read.partitionkey or subject, cloudevents.dedupe_id(read.source, read.id), id)
@@ -49,7 +53,7 @@ def convert(
     return Brought(event, str(attributes["partitionkey"]), cloudevents.dedupe_id(source, id), id)
 
 
-def _sent(headers: Mapping[str, str], data: bytes) -> tuple[bytes, cloudevents.Heading] | None:
+def _sent(headers: Mapping[str, str], data: bytes, *, outsider: bool) -> tuple[bytes, cloudevents.Heading] | None:
     """The event that the message carries, in binary or structured mode, and that holds."""
     lower = {name.lower(): value for name, value in headers.items()}
     declared = lower.get("content-type", "").lower()
@@ -58,7 +62,7 @@ def _sent(headers: Mapping[str, str], data: bytes) -> tuple[bytes, cloudevents.H
         return None
     try:
         event = data if sniffed else cloudevents.from_binary(lower, data)
-        return event, cloudevents.checked(event, outsider=True)
+        return event, cloudevents.checked(event, outsider=outsider)
     except (Malformed, Spoofed):
         return None
 

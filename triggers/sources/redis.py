@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from api.frames import SourceReading
 from api.model import Source
 from eventbus.errors import BusError
+from triggers.sources.manners import manner
 from triggers.sources.outlet import Outlet
 from triggers.sources.redis_client import RedisStream, read_settings
-from triggers.sources.redis_entries import Entry, to_event
-from triggers.sources.source import Publish, SourceError, uri
+from triggers.sources.redis_entries import Entry, redis_event
+from triggers.sources.source import Publish, SourceError
+from triggers.sources.standing import tell
 
 log = logging.getLogger(__name__)
 
@@ -22,16 +24,19 @@ class RedisSource:
 
     def __init__(self, source: Source, options: Mapping[str, str]) -> None:
         self._key = source.key
-        self._uri = uri(source, "redis")
         self._settings = read_settings(source.key, options)
+        self._manner = manner(source, "redis", self._settings.stream)
         self._stream = RedisStream(self._settings)
+        self.subscribed: Callable[[], Awaitable[None]] | None = None
+        """Called while the server keeps entries for our group."""
         self._outlet: Outlet | None = None
         self._connected = False
         self._trouble = ("", "")
         self._lost = 0
 
     async def run(self, publish: Publish) -> None:
-        outlet = self._outlet = Outlet(self._key, self._uri, publish)
+        outlet = self._outlet = Outlet(self._key, self._manner.uri, publish)
+        telling = asyncio.get_running_loop().create_task(tell(lambda: self._connected, lambda: self.subscribed))
         wait = self._settings.retry_first
         try:
             while True:
@@ -47,6 +52,8 @@ class RedisSource:
                 wait = min(wait * 2, self._settings.retry_cap)
         finally:
             self._connected = False
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
             await self._stream.close()
 
     async def _bring(self, outlet: Outlet) -> None:
@@ -70,7 +77,7 @@ class RedisSource:
         if gone := len(entries) - len(there):
             self._lost += gone
             log.warning("%s: %d entries were deleted before they were read", self._key, gone)
-        await outlet.store([to_event(entry, source=self._uri, stream=self._settings.stream) for entry in there])
+        await outlet.store([redis_event(self._manner, entry, self._settings.stream) for entry in there])
         await self._stream.acknowledge(entries)
 
     def state(self) -> SourceReading:

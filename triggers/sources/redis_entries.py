@@ -27,6 +27,7 @@ import msgspec
 
 from eventbus import cloudevents
 from eventbus.cloudevents import Malformed, Spoofed, dedupe_id
+from triggers.sources.manners import Manner
 from triggers.sources.storing import Brought
 
 EVENT_TYPE = "io.evoke.redis.entry"
@@ -41,6 +42,17 @@ _encoder = msgspec.json.Encoder()
 class Entry(NamedTuple):
     id: str
     fields: Mapping[bytes, bytes]
+
+
+def redis_event(manner: Manner, entry: Entry, stream: str) -> Brought:
+    """The event of one entry of a source of that manner. Dapr's have their own metadata, which are kept."""
+    data, beside = entry.fields.get(b"data"), entry.fields.keys() - {b"data", b"metadata"}
+    if manner.kind == "dapr" and data is not None and not beside:
+        time = _time(entry.id) or _EPOCH
+        if plain := manner.plain(data, id=entry.id, type=EVENT_TYPE, time=time):
+            return plain
+        entry = Entry(entry.id, {b"data": data})
+    return to_event(entry, source=manner.uri, stream=stream)
 
 
 def to_event(entry: Entry, *, source: str, stream: str) -> Brought:
