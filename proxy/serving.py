@@ -66,6 +66,8 @@ class Listener:
             http=Protocol,
             ws="none",
             lifespan="off",
+            interface="asgi3",
+            proxy_headers=False,
             log_config=None,
             access_log=False,
             server_header=False,
