@@ -42,6 +42,10 @@ class HttpClient:
         self._idle: dict[str, deque[Connection]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
+    def beside(self, *, tls: Callable[[], ssl.SSLContext] = ssl.create_default_context) -> HttpClient:
+        """Another client that judges addresses as this one does, with certificates of its own."""
+        return HttpClient(tls=tls, denied=self._denied)
+
     async def request(
         self,
         address: str,

@@ -80,7 +80,8 @@ class Declared:
     metadata: MetadataType
     versions: tuple[str, ...] = ("v1",)
     open: Callable[[Component, Any, Any], Any] | None = None
-    """(component, metadata, surroundings.Surroundings) -> a protocols.Instance, not connected yet."""
+    """(component, metadata, surroundings.Surroundings) -> a protocols.Instance, not connected yet. The component has
+    its secrets as text, so it is not to be kept where it may be shown."""
     bus: Callable[[Component], Bus] | None = None
     """Of a pub/sub type: the event bus that it is. Pure."""
     source: Callable[[Component, Key, str], Source] | None = None

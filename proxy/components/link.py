@@ -9,6 +9,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
+
 from api.errors import EvokeError
 from api.frames import ComponentReading
 from api.meta import SecretKeyRef
@@ -107,7 +109,8 @@ class Link:
         options = await self._options()
         metadata = self.declared.metadata.read(options)
         assert self.declared.open is not None
-        made: Instance = self.declared.open(self.component, metadata, self._around)
+        resolved = msgspec.structs.replace(self.component, metadata=dict(options))
+        made: Instance = self.declared.open(resolved, metadata, self._around)
         try:
             async with asyncio.timeout(self.component.init_timeout.total_seconds()):
                 detail = await made.open()

@@ -9,6 +9,12 @@ from api.errors import Problem
 from api.model import Component
 from proxy.components import (
     binding_cron,
+    binding_http,
+    binding_kafka,
+    binding_localstorage,
+    binding_mqtt3,
+    binding_redis,
+    configuration_redis,
     pubsub_jetstream,
     pubsub_kafka,
     pubsub_memory,
@@ -26,6 +32,12 @@ from proxy.components.declaration import Declared, check, noted
 
 _MODULES = (
     binding_cron,
+    binding_http,
+    binding_kafka,
+    binding_localstorage,
+    binding_mqtt3,
+    binding_redis,
+    configuration_redis,
     pubsub_jetstream,
     pubsub_kafka,
     pubsub_memory,
