@@ -24,7 +24,7 @@ from proxy.post import MARGIN
 from replicas.apps.client import Reply
 from replicas.apps.connect import Apps
 from replicas.apps.http import Header, headers_of, path_of
-from replicas.errors import ConnectFailed, ReplicaError, ReplyTimeout, ReplyTooLarge
+from replicas.errors import ConnectFailed, ReplicaError, ReplyTimeout
 
 if TYPE_CHECKING:
     from proxy.app_post import Shown
@@ -43,8 +43,6 @@ def failure(error: ReplicaError, seconds: float) -> Outcome:
         return REFUSED
     if isinstance(error, ReplyTimeout):
         return Outcome("failed", f"no answer within {seconds:g} s")
-    if isinstance(error, ReplyTooLarge):
-        return Outcome("failed", str(error))
     return ENDED
 
 

@@ -54,7 +54,7 @@ class Poster:
         self._bulk = [(b"content-type", b"application/json"), *common]
         tail = {
             "metadata": {},
-            "pubsubname": subscription.bus.name,
+            "pubsubname": subscription.bus.name.rpartition("/")[2],
             "topic": subscription.subject,
             "type": "com.dapr.event.sent.bulk",
         }

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from api.model import AppSubscription
 from replicas.apps import declarations
 from replicas.apps.client import ASK, AppConfig, BadDeclaration, Reply
-from replicas.errors import ReplicaError
+from replicas.errors import ReplicaError, ReplyTooLarge
 from replicas.http import HttpClient
 from replicas.response import Response
 
@@ -86,11 +86,16 @@ class HttpApp:
         body: bytes,
         timeout: float,  # noqa: ASYNC109 - as above
     ) -> Reply:
-        """Hand one message over; *target* is of path_of()."""
+        """Hand one message over; *target* is of path_of(). A longer answer than one that says something is cut off, and
+        its body left out."""
         response = await self._http.request(
             self.address, "POST", target, [*headers, *self._token], body, timeout=timeout
         )
-        return Reply(response.status, dict(response.headers), await response.read(MAX_REPLY))
+        try:
+            said = await response.read(MAX_REPLY)
+        except ReplyTooLarge:
+            said = b""
+        return Reply(response.status, dict(response.headers), said)
 
     async def invoke(
         self,

@@ -47,7 +47,8 @@ def answering(status: int, body: bytes = b"") -> HttpServer:
         (500, b"", ("max-attempts", 3)),
         (503, b"", ("max-attempts", 3)),
         (200, b"x" * (1 << 20), ("done", 0)),
-        (200, b"x" * (1 << 20) + b"x", ("max-attempts", 3)),
+        (200, b"x" * (8 << 20), ("done", 0)),
+        (500, b"x" * (8 << 20), ("max-attempts", 3)),
     ],
 )
 def test_answers(status: int, body: bytes, want: tuple[str, int]) -> None:
