@@ -7,6 +7,7 @@ carries the answered count out. Times are seconds of one clock, quantities integ
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -15,9 +16,12 @@ import msgspec
 from triggers.keda import activity, fallback
 from triggers.keda.activity import Seen, Target
 from triggers.keda.fallback import Fallback
+from triggers.keda.formula import Formula
+from triggers.keda.formula_tokens import BadFormula
 from triggers.keda.pace import Behavior, Pace, Stamp, step
 from triggers.keda.proposals import Counts, Metric, MetricType, Tolerance, asked
 
+COMPOSITE = "composite-metric"
 SYNC_EVERY = 15.0
 """Seconds: --horizontal-pod-autoscaler-sync-period."""
 
@@ -42,12 +46,22 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
+class Modifiers(msgspec.Struct, frozen=True, kw_only=True):
+    """scalingModifiers: one metric made of all."""
+
+    formula: Formula
+    target: int
+    activation: int = 0
+    kind: MetricType = "AverageValue"
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     triggers: tuple[Trigger, ...]
     target: Target = Target()
     max: int = 100
     fallback: Fallback | None = None
     behavior: Behavior | None = None
+    modifiers: Modifiers | None = None
     tolerance: Tolerance = Tolerance()
 
 
@@ -80,7 +94,7 @@ def poll(settings: Settings, state: State, reads: Mapping[str, Read], current: i
     failed = [name for name, read in reads.items() if read.error]
     standing = [name for name in failed if fallback.holds(settings.fallback, failures[name])]
     seen = Seen(
-        active=any(read.active and not read.error for read in reads.values()) or bool(standing),
+        active=_active(settings, reads) or bool(standing),
         error=len(failed) > len(standing),
     )
     verdict = activity.decide(
@@ -127,7 +141,7 @@ def sync(settings: Settings, state: State, reads: Mapping[str, Read], counts: Co
         return Move(actor="sync", replicas=bounded, why="out of bounds", state=state)
     state = msgspec.structs.replace(state, failures={**state.failures, **_counted(state, reads)})
     known = {trigger.name: state.cache.get(trigger.name, Read()) for trigger in settings.triggers if trigger.cached}
-    metrics = _metrics(settings, state, {**known, **reads}, counts)
+    metrics = _combined(settings, _metrics(settings, state, {**known, **reads}, counts), counts)
     wanted = asked(metrics, counts, settings.tolerance)
     if wanted.replicas is None:
         return Move(
@@ -163,12 +177,62 @@ def _metric(settings: Settings, state: State, trigger: Trigger, read: Read, coun
     if not read.error:
         return metric
     failures = state.failures.get(trigger.name, 0)
+    if _through(settings):
+        return msgspec.structs.replace(metric, value=None, error=read.error)
     if settings.fallback is None or not fallback.holds(settings.fallback, failures):
         return msgspec.structs.replace(metric, value=None, error=read.error)
     stand_in = fallback.value(
         settings.fallback, kind=trigger.kind, target=trigger.target, current=counts.spec, ready=counts.ready
     )
-    return msgspec.structs.replace(metric, value=stand_in)
+    return msgspec.structs.replace(metric, value=stand_in, stands_in=True)
+
+
+def _active(settings: Settings, reads: Mapping[str, Read]) -> bool:
+    """Of any trigger; with a formula, of what it comes to, and never while a trigger cannot be read."""
+    if settings.modifiers is None:
+        return any(read.active and not read.error for read in reads.values())
+    if any(read.error for read in reads.values()):
+        return False
+    try:
+        value = settings.modifiers.formula({name: read.value / 1000 for name, read in reads.items()})
+    except BadFormula:
+        return False
+    return value is not None and value * 1000 > settings.modifiers.activation
+
+
+def _combined(settings: Settings, metrics: Sequence[Metric], counts: Counts) -> Sequence[Metric]:
+    """The one metric that a formula makes of all of them."""
+    modifiers = settings.modifiers
+    if modifiers is None:
+        return metrics
+    whole = Metric(name=COMPOSITE, kind=modifiers.kind, target=modifiers.target, value=None)
+    if settings.fallback is not None and any(metric.stands_in for metric in metrics):
+        stand_in = fallback.value(
+            settings.fallback, kind=modifiers.kind, target=modifiers.target, current=counts.spec, ready=counts.ready
+        )
+        return [msgspec.structs.replace(whole, value=stand_in, stands_in=True)]
+    broken = next((metric for metric in metrics if metric.value is None), None)
+    if broken is not None and not _through(settings):
+        return [msgspec.structs.replace(whole, error=f"{broken.name}: {broken.error}")]
+    try:
+        value = modifiers.formula({one.name: None if one.value is None else one.value / 1000 for one in metrics})
+    except BadFormula as error:
+        return [msgspec.structs.replace(whole, error=str(error))]
+    if value is None:
+        wanted = settings.fallback.replicas if settings.fallback is not None else counts.spec
+        return [msgspec.structs.replace(whole, value=wanted * modifiers.target)]
+    return [msgspec.structs.replace(whole, value=_sane(value))]
+
+
+def _through(settings: Settings) -> bool:
+    """Whether a formula itself says what stands in for a trigger that cannot be read."""
+    behavior = settings.fallback.behavior if settings.fallback is not None else ""
+    return settings.modifiers is not None and behavior == "scalingModifiers"
+
+
+def _sane(value: float) -> int:
+    """Thousandths; what is no finite number above zero counts as zero."""
+    return round(value * 1000) if math.isfinite(value) and value > 0 else 0
 
 
 def _errors(reads: Mapping[str, Read]) -> tuple[str, ...]:

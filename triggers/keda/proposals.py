@@ -35,6 +35,8 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     value: int | None
     """Thousandths of the whole; None: it could not be read."""
     error: str = ""
+    stands_in: bool = False
+    """A fallback made the value."""
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):

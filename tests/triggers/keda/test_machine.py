@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from triggers.keda.activity import Target
 from triggers.keda.fallback import Fallback
-from triggers.keda.machine import SYNC_EVERY, Read, Settings, State, Trigger, live, poll, push, sync
+from triggers.keda.formula import compile_formula
+from triggers.keda.machine import SYNC_EVERY, Modifiers, Read, Settings, State, Trigger, live, poll, push, sync
 from triggers.keda.proposals import Counts
 
 POLL_EVERY = 30.0
@@ -83,6 +85,42 @@ def test_cached_metrics_are_read_by_polls_only() -> None:
     assert live(settings) == ()
     first = poll(settings, State(created=0.0), {"lag": lag(25)}, 0, now=0.0)
     assert sync(settings, first.state, {}, Counts(spec=1, status=1, ready=1), now=5.0).replicas == 3
+
+
+def test_a_formula_makes_one_metric_of_all() -> None:
+    names = ("a", "b")
+    settings = Settings(
+        triggers=tuple(Trigger(name=name, target=1_000_000) for name in names),
+        modifiers=Modifiers(formula=compile_formula("a + b", names), target=2_000, activation=3_000),
+    )
+    three = {"a": lag(1), "b": lag(2)}
+    assert poll(settings, State(created=0.0), three, 0, now=0.0).replicas == 0, "3 is not above 3"
+    four = {"a": lag(2), "b": lag(2)}
+    woken = poll(settings, State(created=0.0), four, 0, now=0.0)
+    assert woken.replicas == 1
+    seven = {"a": lag(2), "b": lag(5)}
+    move = sync(settings, woken.state, seven, Counts(spec=1, status=1, ready=1), now=5.0)
+    assert (move.replicas, move.why) == (4, "composite-metric asks for 4")
+    blind = sync(
+        settings, woken.state, {"a": lag(2), "b": Read(error="refused")}, Counts(spec=3, status=3, ready=3), now=5
+    )
+    assert (blind.replicas, blind.errors) == (3, ("composite-metric: b: refused",))
+    static = msgspec.structs.replace(settings, fallback=Fallback(threshold=0, replicas=5))
+    assert sync(static, woken.state, partly, counts, now=5.0).replicas == 5, "the fallback skips the formula"
+
+
+def test_a_formula_may_say_itself_what_stands_in_for_a_trigger() -> None:
+    names = ("a", "b")
+    settings = Settings(
+        triggers=tuple(Trigger(name=name, target=1_000) for name in names),
+        modifiers=Modifiers(formula=compile_formula("b ?? a", names), target=1_000),
+        fallback=Fallback(threshold=0, replicas=9, behavior="scalingModifiers"),
+    )
+    counts = Counts(spec=3, status=3, ready=3)
+    reads = {"a": lag(4), "b": Read(error="refused")}
+    assert sync(settings, State(created=0.0), reads, counts, now=5).replicas == 4
+    neither = {"a": Read(error="refused"), "b": Read(error="refused")}
+    assert sync(settings, State(created=0.0), neither, counts, now=5).replicas == 6, "nine, and at most double"
 
 
 @given(st.lists(st.one_of(st.integers(0, 10**6), st.none()), min_size=1, max_size=40), st.integers(1, 60))
