@@ -101,9 +101,8 @@ def test_a_formula_makes_one_metric_of_all() -> None:
     seven = {"a": lag(2), "b": lag(5)}
     move = sync(settings, woken.state, seven, Counts(spec=1, status=1, ready=1), now=5.0)
     assert (move.replicas, move.why) == (4, "composite-metric asks for 4")
-    blind = sync(
-        settings, woken.state, {"a": lag(2), "b": Read(error="refused")}, Counts(spec=3, status=3, ready=3), now=5
-    )
+    counts, partly = Counts(spec=3, status=3, ready=3), {"a": lag(2), "b": Read(error="refused")}
+    blind = sync(settings, woken.state, partly, counts, now=5.0)
     assert (blind.replicas, blind.errors) == (3, ("composite-metric: b: refused",))
     static = msgspec.structs.replace(settings, fallback=Fallback(threshold=0, replicas=5))
     assert sync(static, woken.state, partly, counts, now=5.0).replicas == 5, "the fallback skips the formula"
