@@ -25,19 +25,20 @@ def assign(
 ) -> dict[str, Assignment]:
     """Spread everything over *proxies*; nothing moves unless its owner went or has more than its share.
 
-    What goes to streams belongs to the proxy that they end at: the home of the function. A source that is no singleton
-    runs on every proxy, a webhook on none: the gateway serves it.
+    What goes to streams belongs to the proxy that they end at: the home of the function. So does what goes to a Dapr
+    app: one proxy keeps count of what its replicas have, for they cannot say that it is too much. A source that is no
+    singleton runs on every proxy, a webhook on none: the gateway serves it.
     """
     snapshots = tuple(snapshots)
-    streamed = _streamed(snapshots, proxies, homes or {})
-    subscriptions = [one.key for snapshot in snapshots for one in snapshot.subscriptions if one.key not in streamed]
+    homed = _homed(snapshots, proxies, homes or {})
+    subscriptions = [one.key for snapshot in snapshots for one in snapshot.subscriptions if one.key not in homed]
     hosts = [one for snapshot in snapshots for one in snapshot.sources if one.kind != "http"]
     single = [one.key for one in hosts if one.singleton]
     everywhere = [one.key for one in hosts if not one.singleton]
-    spread = {name: [key for key in one.subscriptions if key not in streamed] for name, one in before.items()}
+    spread = {name: [key for key in one.subscriptions if key not in homed] for name, one in before.items()}
     owned = _spread(proxies, subscriptions, spread)
     hosted = _spread(proxies, single, {name: before[name].sources for name in before})
-    for key, home in streamed.items():
+    for key, home in homed.items():
         owned[home].append(key)
     return {
         name: Assignment(subscriptions=tuple(sorted(owned[name])), sources=tuple(sorted([*hosted[name], *everywhere])))
@@ -45,12 +46,16 @@ def assign(
     }
 
 
-def _streamed(snapshots: Iterable[Snapshot], proxies: Collection[str], homes: Mapping[Key, str]) -> dict[Key, str]:
-    """Subscription of streams -> the proxy at which its function opens them."""
+def _homed(snapshots: Iterable[Snapshot], proxies: Collection[str], homes: Mapping[Key, str]) -> dict[Key, str]:
+    """Subscription that belongs to its function's home -> that proxy."""
+    snapshots = tuple(snapshots)
+    foreign = {app.key for snapshot in snapshots for app in snapshot.apps if app.protocol != "evoke"}
     found = {}
     for snapshot in snapshots:
         for one in snapshot.subscriptions:
-            home = homes.get(Key(one.key.namespace, one.trigger)) if one.form == "stream" else None
+            told = one.form != "stream" and one.backends
+            function = one.backends[0].revision.function_key if told else Key(one.key.namespace, one.trigger)
+            home = homes.get(function) if one.form == "stream" or function in foreign else None
             if home in proxies:
                 found[one.key] = str(home)
     return found

@@ -6,8 +6,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.meta import Key
-from api.model import Snapshot, Source, Subscription
+from api.meta import Key, RevisionKey
+from api.model import App, Backend, Snapshot, Source, Subscription
 from controller.assign import Assignment, assign
 
 BUS = Key("default", "default")
@@ -71,6 +71,27 @@ def test_streams_belong_to_the_home_of_their_function() -> None:
     assert assign(["p0", "p1"], [known], found, {Key("default", "f"): "p1"}) == found
     moved = assign(["p0"], [known], found, {Key("default", "f"): "p0"})
     assert names(moved["p0"]) == "s00 s01 s02 s03"
+
+
+def test_all_that_goes_to_a_dapr_app_belongs_to_its_home() -> None:
+    function = Key("default", "f")
+    backend = Backend(revision=RevisionKey("default", "f", "00001"))
+    known = snapshot(4)
+    known = msgspec.structs.replace(
+        known,
+        apps=(App(key=function, id="f", protocol="http"),),
+        subscriptions=tuple(
+            msgspec.structs.replace(one, backends=(backend,)) if one.key.name < "s03" else one
+            for one in known.subscriptions
+        ),
+    )
+
+    found = assign(["p0", "p1"], [known], {}, {function: "p1"})
+    assert {name: names(one) for name, one in found.items()} == {"p0": "s03", "p1": "s00 s01 s02"}
+
+    ours = msgspec.structs.replace(known, apps=(App(key=function, id="f"),))
+    spread = assign(["p0", "p1"], [ours], {}, {function: "p1"})
+    assert [len(one.subscriptions) for one in spread.values()] == [2, 2]
 
 
 steps = st.lists(st.tuples(st.sets(st.sampled_from("abcde")), st.integers(0, 12), st.integers(0, 5)), max_size=6)
