@@ -12,11 +12,13 @@ import msgspec
 from google.protobuf.message import DecodeError, Message
 
 from api.meta import Key
+from proxy.dapr.api_rules import require
 from proxy.dapr.caller import Caller
 from proxy.dapr.errors import DaprError, malformed, unauthenticated
 from proxy.dapr.runtime import Runtime
 from proxy.dapr_grpc import metadata as of_call
 from proxy.dapr_grpc import status
+from proxy.dapr_grpc.groups import group_of
 from proxy.dapr_grpc.metadata import TOKEN, Context
 from proxy.hops import echoed
 
@@ -44,24 +46,27 @@ class Calls:
     def __init__(self, runtime: Runtime, origin: Origin) -> None:
         self._runtime, self._origin = runtime, origin
 
-    def begin(self, context: Context) -> Call:
-        """Who calls; raises DaprError."""
+    def begin(self, context: Context, method: str = "") -> Call:
+        """Who calls *method* of Dapr's own service (empty: another one); raises DaprError."""
         known, own = self._origin(context.peer() or "")
         told = of_call.of(context)
         tokens = of_call.values(told, TOKEN)
         if not known or len(tokens) > 1:
             raise unauthenticated()
         app = self._runtime.caller(tokens[0] if tokens else "", own)
+        if method:
+            name, version = group_of(method)
+            require(app, "grpc", version, name)
         traceparent, tracestate = of_call.trace(told)
         hops = echoed(of_call.text(told, "evoke-hops").encode())
         return Call(self._runtime, Caller(app, traceparent, tracestate, hops), context)
 
-    def unary(self, request: type[Message], method: Unary) -> grpc.RpcMethodHandler[Any, Any]:
+    def unary(self, name: str, request: type[Message], method: Unary) -> grpc.RpcMethodHandler[Any, Any]:
         """A handler for a method with one answer."""
 
         async def handle(data: bytes, context: Context) -> bytes:
             try:
-                call = self.begin(context)
+                call = self.begin(context, name)
                 with self._runtime.admit(call.caller.app):
                     answer = await method(call, _read(request, data, call))
             except DaprError as error:
@@ -70,12 +75,12 @@ class Calls:
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
-    def streaming(self, request: type[Message], method: Streaming) -> grpc.RpcMethodHandler[Any, Any]:
+    def streaming(self, name: str, request: type[Message], method: Streaming) -> grpc.RpcMethodHandler[Any, Any]:
         """A handler for a method with many answers."""
 
         async def handle(data: bytes, context: Context) -> None:
             try:
-                call = self.begin(context)
+                call = self.begin(context, name)
                 async for answer in method(call, _read(request, data, call)):
                     await context.write(answer.SerializeToString())
             except DaprError as error:
@@ -83,12 +88,13 @@ class Calls:
 
         return grpc.unary_stream_rpc_method_handler(handle)
 
-    def both(self, method: Callable[[Call], Awaitable[None]]) -> grpc.RpcMethodHandler[Any, Any]:
-        """A handler for a method that reads and writes the context's messages itself, as bytes."""
+    def both(self, name: str, method: Callable[[Call], Awaitable[None]]) -> grpc.RpcMethodHandler[Any, Any]:
+        """A handler for a method that reads and writes the context's messages itself, as bytes; *name* is empty for one
+        of another service than Dapr's."""
 
         async def handle(_requests: AsyncIterator[bytes], context: Context) -> None:
             try:
-                await method(self.begin(context))
+                await method(self.begin(context, name))
             except DaprError as error:
                 await status.abort(context, error)
 

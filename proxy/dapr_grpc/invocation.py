@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Any, TypeAlias, TypeVar, cast
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
 import grpc
@@ -21,11 +23,11 @@ from proxy.dapr_grpc import metadata as of_call
 from proxy.dapr_grpc import status
 from proxy.dapr_grpc.calls import Call
 from proxy.dapr_grpc.metadata import TOKEN, Metadata
+from replicas.apps.grpc import Forwarded
 from replicas.apps.grpc_messages import metadata_of
 from replicas.errors import ConnectFailed
 
 T = TypeVar("T")
-Out: TypeAlias = "grpc.aio.StreamStreamCall[bytes, bytes]"
 
 ON_INVOKE = "/dapr.proto.runtime.v1.AppCallback/OnInvoke"
 APP_ID, CALLEE = "dapr-app-id", "dapr-callee-app-id"
@@ -40,6 +42,8 @@ PERMANENT = frozenset({
     "user-agent", "via", "warning",
 })  # fmt: skip
 """Headers that Dapr prefixes with ``dapr-`` over gRPC."""
+ALONE = 0.005
+"""Seconds after a first message within which the end of a method with one message is there."""
 LARGEST = 64 << 20
 """Bytes of an answer over HTTP; more is told on by the HTTP API alone, which streams it."""
 
@@ -85,16 +89,13 @@ async def _over_http(call: Call, request: messages.InvokeServiceRequest) -> comm
 async def _on_invoke(call: Call, app: App, message: common.InvokeRequest) -> common.InvokeResponse:
     """The request goes on as it came, so that a packed message stays one."""
 
-    async def one() -> AsyncIterator[bytes]:
-        yield message.SerializeToString()
-
-    async def answer(out: Out) -> common.InvokeResponse:
+    async def answer(out: Forwarded) -> common.InvokeResponse:
         await call.context.send_initial_metadata(_told(await out.initial_metadata()))
         data = await out.read()
         await _end(call, out)
         return common.InvokeResponse.FromString(cast("bytes", data))  # after _end() it is there
 
-    return await _carry(call, app, ON_INVOKE, one(), answer)
+    return await _carry(call, app, ON_INVOKE, message.SerializeToString(), answer)
 
 
 def callee(told: Metadata) -> str:
@@ -108,17 +109,22 @@ async def forward(call: Call, method: str) -> None:
     if app.protocol != "grpc":
         raise unimplemented(f"{method} of app id {app.id}, which serves HTTP: InvokeService reaches it, so")
 
-    async def answer(out: Out) -> None:
+    async def answer(out: Forwarded) -> None:
         await call.context.send_initial_metadata(_told(await out.initial_metadata()))
         async for message in out:
             await call.context.write(message)
         await _end(call, out)
 
-    await _carry(call, app, method, _requests(call), answer)
+    async with _requests(call) as requests:
+        await _carry(call, app, method, requests, answer)
 
 
 async def _carry(
-    call: Call, app: App, method: str, requests: AsyncIterator[bytes], answer: Callable[[Out], Awaitable[T]]
+    call: Call,
+    app: App,
+    method: str,
+    requests: AsyncIterator[bytes] | bytes,
+    answer: Callable[[Forwarded], Awaitable[T]],
 ) -> T:
     """Call *method* of a replica of *app*, waking it as needed; another one only while nothing was sent."""
     metadata = [*of_call.without(of_call.of(call.context), OWN), *_ours(call.caller, app)]
@@ -138,7 +144,7 @@ async def _carry(
     raise unreachable(app.id, refused, status=503)
 
 
-async def _end(call: Call, out: Out) -> None:
+async def _end(call: Call, out: Forwarded) -> None:
     """Tell the app's status on, unless it is OK."""
     trailing = _told(await out.trailing_metadata())
     if (code := await out.code()) is not grpc.StatusCode.OK:
@@ -146,9 +152,34 @@ async def _end(call: Call, out: Out) -> None:
     call.context.set_trailing_metadata(trailing)
 
 
-async def _requests(call: Call) -> AsyncIterator[bytes]:
-    """The caller's messages; nothing is read before a connection to the app stands."""
-    while (data := await call.context.read()) is not grpc.aio.EOF:
+@asynccontextmanager
+async def _requests(call: Call) -> AsyncIterator[AsyncIterator[bytes] | bytes]:
+    """The caller's messages: alone, the one of a method that takes no more, else as they come."""
+    first = await call.context.read()
+    if first is grpc.aio.EOF:
+        yield _none()
+        return
+    second = asyncio.ensure_future(call.context.read())
+    try:
+        await asyncio.wait({second}, timeout=ALONE)
+        if second.done() and second.result() is grpc.aio.EOF:
+            yield first
+        else:
+            yield _each(call, first, second)
+    finally:
+        second.cancel()
+
+
+async def _each(call: Call, first: bytes, second: asyncio.Future[Any]) -> AsyncIterator[bytes]:
+    yield first
+    data = await second
+    while data is not grpc.aio.EOF:
+        yield data
+        data = await call.context.read()
+
+
+async def _none() -> AsyncIterator[bytes]:
+    for data in tuple[bytes, ...]():
         yield data
 
 

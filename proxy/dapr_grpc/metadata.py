@@ -7,15 +7,17 @@ from typing import Any, TypeAlias, cast
 
 import grpc.aio
 
+from proxy.dapr_http.trace import context
+
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
 
 TOKEN = "dapr-api-token"  # noqa: S105 - a metadata key
 
 
-def of(context: Context) -> Metadata:
+def of(call: Context) -> Metadata:
     """Metadata of the call; keys are lower case."""
-    return cast("Metadata", context.invocation_metadata() or ())
+    return cast("Metadata", call.invocation_metadata() or ())
 
 
 def text(metadata: Metadata, key: str) -> str:
@@ -33,7 +35,7 @@ def trace(metadata: Metadata) -> tuple[str, str]:
     if not parent:
         binary = next((value for name, value in metadata if name == "grpc-trace-bin" and isinstance(value, bytes)), b"")
         parent = _of_binary(binary)
-    return parent, text(metadata, "tracestate")
+    return context([(b"traceparent", parent.encode()), (b"tracestate", text(metadata, "tracestate").encode())])
 
 
 def without(metadata: Metadata, names: Iterable[str]) -> list[tuple[str, str | bytes]]:

@@ -76,12 +76,13 @@ class Methods(grpc.GenericRpcHandler):
 
     def __init__(self, runtime: Runtime, streams: Streams, origin: Origin) -> None:
         calls = self._calls = Calls(runtime, origin)
-        known: dict[str, Any] = {name: calls.unary(*method) for name, method in UNARY.items()}
-        known |= {name: calls.streaming(*method) for name, method in STREAMING.items()}
-        known["SubscribeTopicEventsAlpha1"] = calls.both(partial(streaming.subscribe, streams=streams))
-        known["Shutdown"] = calls.unary(dapr_pb2.ShutdownRequest, _with(about.shutdown, streams))
+        known: dict[str, Any] = {name: calls.unary(name, *method) for name, method in UNARY.items()}
+        known |= {name: calls.streaming(name, *method) for name, method in STREAMING.items()}
+        stream = "SubscribeTopicEventsAlpha1"
+        known[stream] = calls.both(stream, partial(streaming.subscribe, streams=streams))
+        known["Shutdown"] = calls.unary("Shutdown", dapr_pb2.ShutdownRequest, _with(about.shutdown, streams))
         for method in SERVICE.methods:
-            known.setdefault(method.name, calls.both(_refuse(method.name)))
+            known.setdefault(method.name, calls.both(method.name, _refuse(method.name)))
         self._known = {f"/{SERVICE.full_name}/{name}": handler for name, handler in known.items()}
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:
@@ -90,8 +91,8 @@ class Methods(grpc.GenericRpcHandler):
         if found is not None:
             return found
         if invocation.callee(details.invocation_metadata or ()):
-            return self._calls.both(partial(invocation.forward, method=details.method))
-        return self._calls.both(_refuse(f"{details.method} without the metadata {invocation.APP_ID}"))
+            return self._calls.both("", partial(invocation.forward, method=details.method))
+        return self._calls.both("", _refuse(f"{details.method} without the metadata {invocation.APP_ID}"))
 
 
 async def serve(runtime: Runtime, streams: Streams, origin: Origin, limit: int, path: str) -> grpc.aio.Server:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
@@ -43,6 +43,7 @@ OPTIONS = (
 )
 
 Metadata = Sequence[tuple[str, str]]
+Forwarded: TypeAlias = "grpc.aio.UnaryStreamCall[bytes, bytes] | grpc.aio.StreamStreamCall[bytes, bytes]"
 
 
 class _Held:
@@ -207,14 +208,18 @@ class GrpcApp:
     async def forward(
         self,
         method: str,
-        requests: AsyncIterator[bytes],
+        requests: AsyncIterator[bytes] | bytes,
         metadata: Sequence[tuple[str, str | bytes]],
         timeout: float | None,  # noqa: ASYNC109 - as above
-    ) -> AsyncIterator[grpc.aio.StreamStreamCall[bytes, bytes]]:
+    ) -> AsyncIterator[Forwarded]:
         """Any method of any service (``/pkg.Service/Method``), its messages as bytes. Its errors stay grpc's own, for
-        whoever serves the call at the other side tells them on; only ConnectFailed is ours."""
+        whoever serves the call at the other side tells them on; only ConnectFailed is ours.
+
+        A single message goes in one write with the head: the status of an app that refuses at once is lost where grpc
+        finds the call ended before its first message."""
         async with self._channels.use(self.address, timeout or CONNECT) as channel:
-            make: Any = channel.stream_stream(method)  # without serializers: bytes in, bytes out
+            # without serializers: bytes in, bytes out
+            make: Any = (channel.unary_stream if isinstance(requests, bytes) else channel.stream_stream)(method)
             call = make(requests, timeout=timeout, metadata=[*metadata, *self._token])
             try:
                 yield call

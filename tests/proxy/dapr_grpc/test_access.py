@@ -17,8 +17,9 @@ from dapr.proto.runtime.v1.dapr_pb2_grpc import DaprStub
 
 from api.frames import AppListener
 from api.meta import Key
-from api.model import App
+from api.model import ApiRule, App
 from proxy.dapr_grpc import listeners
+from proxy.dapr_grpc.groups import group_of
 from proxy.dapr_grpc.metadata import trace
 from tests.proxy.dapr_grpc.site import PLATFORM, SHOP, STORE, Site, until
 
@@ -224,3 +225,57 @@ def test_the_trace_of_a_call() -> None:
     assert trace((("grpc-trace-bin", binary[:-1]),)) == ("", "")
     assert trace((("grpc-trace-bin", b"\x01" + binary[1:]),)) == ("", "")
     assert trace(()) == ("", "")
+
+
+def test_every_method_is_part_of_the_api_that_dapr_counts_it_to() -> None:
+    told = {
+        "invoke.v1": ["InvokeService"],
+        "state.v1": ["GetState", "GetBulkState", "SaveState", "DeleteState", "DeleteBulkState"],
+        "state.v1alpha1": ["QueryStateAlpha1"],
+        "publish.v1": ["PublishEvent", "BulkPublishEvent"],
+        "publish.v1alpha1": ["BulkPublishEventAlpha1"],
+        "subscribe.v1alpha1": ["SubscribeTopicEventsAlpha1"],
+        "bindings.v1": ["InvokeBinding"],
+        "secrets.v1": ["GetSecret", "GetBulkSecret"],
+        "actors.v1": ["RegisterActorTimer", "GetActorState", "ExecuteActorStateTransaction", "InvokeActor"],
+        "metadata.v1": ["GetMetadata", "SetMetadata"],
+        "configuration.v1alpha1": ["GetConfigurationAlpha1", "SubscribeConfigurationAlpha1"],
+        "configuration.v1": ["GetConfiguration", "SubscribeConfiguration", "UnsubscribeConfiguration"],
+        "lock.v1alpha1": ["TryLockAlpha1"],
+        "unlock.v1alpha1": ["UnlockAlpha1"],
+        "subtlecrypto.v1alpha1": ["SubtleEncryptAlpha1"],
+        "crypto.v1alpha1": ["EncryptAlpha1", "DecryptAlpha1"],
+        "workflows.v1beta1": ["StartWorkflowBeta1"],
+        "jobs.v1": ["ScheduleJob", "ListJobs"],
+        "jobs.v1alpha1": ["DeleteJobsByPrefixAlpha1"],
+        "shutdown.v1": ["Shutdown"],
+        "conversation.v1alpha2": ["ConverseAlpha2"],
+    }  # fmt: skip
+    for group, methods in told.items():
+        for method in methods:
+            assert ".".join(group_of(method)) == group
+
+
+def test_a_configuration_says_which_apis_an_app_may_call(tmp_path: Path) -> None:
+    publishing = ApiRule(name="publish", version="v1", protocol="grpc")
+    only = App(key=Key("default", "only"), id="only", protocol="http", allowed_apis=(publishing,))
+    never = App(key=Key("default", "never"), id="never", protocol="http", denied_apis=(publishing,))
+
+    async def publish(address: str) -> str:
+        async with grpc.aio.insecure_channel(address) as channel:
+            try:
+                await DaprStub(channel).PublishEvent(
+                    pubsub_pb2.PublishEventRequest(pubsub_name="events", topic="t", data=b"1")
+                )
+            except grpc.aio.AioRpcError as error:
+                return error.code().name
+            return "OK"
+
+    async def scenario() -> None:
+        async with Site(tmp_path, apps=(only, never)) as site:
+            assert await publish(site.own[only.key]) == "OK"
+            assert await identity(site.own[only.key]) == "UNIMPLEMENTED"
+            assert await publish(site.own[never.key]) == "UNIMPLEMENTED"
+            assert await identity(site.own[never.key]) == "never"
+
+    asyncio.run(scenario())
