@@ -17,36 +17,55 @@ from controller.readers.model import ConfigurationModel, FunctionModel, Resilien
 if TYPE_CHECKING:
     from controller.reading import Models
 
+APP_ID = f"{apps.FIELD}.{apps.PREFIX}app-id"
 NO_SECRETS = (ApiRule(name="secrets"), ApiRule(name="secrets", version="v1", protocol="grpc"))
 """Denied to an app whose Configuration is not there: it may have said so."""
 
 
+FIELD = "appId"
+"""Field of a Function's status: the app id that it has."""
+
+
 def told_apart(
-    namespace: str, functions: Mapping[Key, FunctionModel], configurations: Mapping[Key, ConfigurationModel]
+    functions: Mapping[Key, FunctionModel],
+    configurations: Mapping[Key, ConfigurationModel],
+    held: Mapping[Key, str],
 ) -> dict[Key, FunctionModel]:
-    """Functions of *namespace*, each with the problems that only show beside the others."""
-    owners = owners_of(namespace, functions)
+    """Functions of one namespace, each with the problems that only show beside the others.
+
+    *held* are the app ids of their statuses. Progress stands under the id, so whoever has one keeps it: from others who
+    claim it, and from a mistake in his own next spec.
+    """
+    kept = {key: _kept(model, held.get(key, "")) for key, model in sorted(functions.items())}
+    owners = _owners({key: model.app.id for key, model in kept.items()}, held)
     found = {}
-    for key, model in functions.items():
-        if key.namespace == namespace:
-            problems = tuple(_problems(model, owners, configurations))
-            found[key] = msgspec.structs.replace(model, problems=(*model.problems, *problems)) if problems else model
+    for key, model in kept.items():
+        problems = tuple(_problems(model, owners, configurations))
+        mine = owners[model.app.id] == key
+        found[key] = msgspec.structs.replace(model, problems=(*model.problems, *problems), identified=mine)
     return found
 
 
-def owners_of(namespace: str, functions: Mapping[Key, FunctionModel]) -> dict[str, Key]:
-    """App id -> the function that has it: whoever is called so, else the first by name."""
-    here = sorted(key for key in functions if key.namespace == namespace)
-    found = {functions[key].app.id: key for key in here if functions[key].app.id == key.name}
-    for key in here:
-        found.setdefault(functions[key].app.id, key)
+def _kept(model: FunctionModel, held: str) -> FunctionModel:
+    wrong = any(problem.path == APP_ID for problem in model.problems)
+    if not (wrong and held):
+        return model
+    return msgspec.structs.replace(model, app=msgspec.structs.replace(model.app, id=held))
+
+
+def _owners(ids: Mapping[Key, str], held: Mapping[Key, str]) -> dict[str, Key]:
+    """App id -> the function that has it: who had it before, else who is called so, else the first by name."""
+    ranked = sorted(ids, key=lambda key: (held.get(key) != ids[key], ids[key] != key.name, key))
+    found: dict[str, Key] = {}
+    for key in ranked:
+        found.setdefault(ids[key], key)
     return found
 
 
 def apps_of(namespace: str, models: Models) -> tuple[App, ...]:
     """Functions of *namespace* by name, without those whose app id is another's, bound by their Configurations."""
-    owners = owners_of(namespace, models.functions)
-    return tuple(_bound(models.functions[key], models.configurations) for key in sorted(owners.values()))
+    here = (model for key, model in sorted(models.functions.items()) if key.namespace == namespace and model.identified)
+    return tuple(_bound(model, models.configurations) for model in here)
 
 
 def _bound(model: FunctionModel, configurations: Mapping[Key, ConfigurationModel]) -> App:
@@ -84,7 +103,7 @@ def _problems(
     owner = owners[model.app.id]
     if owner != model.app.key:
         message = f"app id {model.app.id} belongs to function {owner.name}; choose another"
-        yield Problem(code="Conflict", path=f"{apps.FIELD}.{apps.PREFIX}app-id", message=message)
+        yield Problem(code="Conflict", path=APP_ID, message=message)
     if model.configuration and Key(owner.namespace, model.configuration) not in configurations:
         message = f"there is no Configuration `{model.configuration[:80]}` in this namespace"
         yield Problem(code="Invalid", path=f"{apps.FIELD}.{apps.PREFIX}config", message=message)

@@ -23,7 +23,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     bus: Key
     kind: str
-    """Of the bus."""
+    """Of the bus; empty: not known."""
     component: Component | None = None
     """None: an EventBus."""
     group: str = ""
@@ -42,8 +42,11 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         return self.component.topic_prefix if self.component else ""
 
 
-def place(models: Models, app: App, name: str) -> Place | str:
-    """The app's own component, else one of the namespace, else an EventBus; text: why there is none for this app."""
+def place(models: Models, app: App, name: str) -> tuple[Place | None, str]:
+    """The app's own component, else one of the namespace, else an EventBus, and why that cannot be used.
+
+    A component that does not hold still is the place: what waits there waits until it does.
+    """
     namespace = app.key.namespace
     why = f"there is no pub/sub component or EventBus `{name[:80]}` in this namespace"
     for key in (Key(namespace, f"{app.key.name}/{name}"), Key(namespace, name)):
@@ -52,14 +55,14 @@ def place(models: Models, app: App, name: str) -> Place | str:
             continue
         if not permits(model.component, app):
             why = f"component {name} is not for app {app.id}"
-        elif model.problems or model.bus is None:
-            why = f"component {name} does not hold; its condition says why"
-        else:
-            return Place(name=name, bus=key, kind=model.bus.kind, component=model.component, group=model.group)
+            continue
+        kind = model.bus.kind if model.bus is not None else ""
+        found = Place(name=name, bus=key, kind=kind, component=model.component, group=model.group)
+        return found, "" if kind else f"component {name} does not hold; its condition says why"
     bus = Key(namespace, name)
-    if resolves(bus, models.buses):
-        return Place(name=name, bus=bus, kind=models.buses[bus].kind if bus in models.buses else "nats")
-    return why
+    if not resolves(bus, models.buses):
+        return None, why
+    return Place(name=name, bus=bus, kind=models.buses[bus].kind if bus in models.buses else "nats"), ""
 
 
 def defect(where: Place, topic: str) -> str:

@@ -12,6 +12,7 @@ from api.actions import Resource
 from api.errors import InvalidInput, Problem
 from api.meta import Key
 from api.model import Bus, Join, Source, Subscription
+from controller.identities import FIELD as APP_ID
 from controller.identities import told_apart
 from controller.readers.components import read_component
 from controller.readers.dapr import read_configuration, read_subscription
@@ -155,10 +156,10 @@ def _read_namespace(of: dict[str, list[Resource]], models: Models, scope: Scope)
     read_all("Subscription", models.declared, read_subscription)
     read_all("Configuration", models.configurations, read_configuration)
     read_all("Resiliency", models.resiliencies, read_resiliency)
-    for key, function in models.functions.items():
-        if key.namespace == scope.namespace:
-            models.components.update({one.component.key: one for one in function.components})
-    models.functions.update(told_apart(scope.namespace, models.functions, models.configurations))
+    mine = {key: model for key, model in models.functions.items() if key.namespace == scope.namespace}
+    models.components.update({one.component.key: one for model in mine.values() for one in model.components})
+    held = {one.key: str(one.status.get(APP_ID, "")) for one in here("Function")}
+    models.functions.update(told_apart(mine, models.configurations, held))
 
 
 def _types(models: Models, namespace: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from api.actions import Resource, Status, World
 from api.conditions import Condition, false, true
 from api.meta import Key
 from api.model import Subscription
-from controller import authority, builds, components, hosts, status, streams
+from controller import authority, builds, components, hosts, identities, status, streams
 from controller.bridges import bridges
 from controller.deployment import Deployment
 from controller.readers.model import SourceModel, TriggerModel
@@ -78,6 +78,8 @@ def _function(resource: Resource, facts: Facts) -> Status:
         "replicas": sum(1 for replica in replicas if replica.phase == "ready"),
         "scaling": {"authority": one.policy.authority.value, "min": one.policy.min, "max": one.policy.max},
     }
+    if model.identified:
+        fields[identities.FIELD] = model.app.id
     if streamed := streams.remembered(one, observed):
         fields[streams.FIELD] = msgspec.to_builtins(streamed)
     public = model.route is not None and not model.route.internal

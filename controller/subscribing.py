@@ -149,9 +149,10 @@ class _App:
 
     def _add(self, ask: _Ask) -> None:
         asked = ask.asked
-        where = place(self.models, self.app, asked.pubsub)
-        if isinstance(where, str):
-            self._complain(ask, "ComponentNotFound", where)
+        where, missing = place(self.models, self.app, asked.pubsub)
+        if missing:
+            self._complain(ask, "ComponentNotFound", missing)
+        if where is None:
             return
         wrong = denied(where.metadata, asked.topic, names(self.app), "subscription") or defect(where, asked.topic)
         if wrong:
@@ -214,13 +215,18 @@ class _App:
         for key, model in sorted(self.models.components.items()):
             component = model.component
             type_ = registry.find(component.type, component.version)
-            if type_ is None or type_.source is None or model.problems or not permits(component, self.app):
+            source = type_.source if type_ is not None else None
+            if not component.type.startswith("bindings.") or not permits(component, self.app):
                 continue
-            if component.name in triggers or takes(component, declared):
+            if (source is None and not model.problems) or not (
+                component.name in triggers or takes(component, declared)
+            ):
+                continue
+            subscription = self._bound(component)
+            self.found[subscription.key] = subscription
+            if source is not None and not model.problems:
                 triggers.pop(component.name, None)
-                subscription = self._bound(component)
-                self.found[subscription.key] = subscription
-                yield key, type_.source(component, self.app.key, subscription.subject)
+                yield key, source(component, self.app.key, subscription.subject)
         for trigger in triggers.values():
             self._absent(trigger)
 

@@ -137,6 +137,8 @@ class FunctionModel(msgspec.Struct, frozen=True, kw_only=True):
     history_limit: int = 10
     app: App
     """As it declares itself; what Configurations and Resiliencies add is not in it."""
+    identified: bool = True
+    """Its app id is its own; False: another function has it."""
     configuration: str = ""
     """Configuration that it names; empty: none."""
     components: tuple[ComponentModel, ...] = ()

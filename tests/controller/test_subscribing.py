@@ -285,7 +285,20 @@ def test_what_an_app_asks_for_in_vain(texts: list[str], asked: AppSubscription, 
 
     assert (status, told) == ("False", reason)
     assert part in message
-    assert subscriptions(made) == {}
+    assert set(subscriptions(made)) <= {"function.shop.bus.a"}
+    assert bool(subscriptions(made)) is ("does not hold" in part)
+
+
+def test_what_waits_outlives_a_component_that_does_not_hold() -> None:
+    good = planned([APP, KAFKA, TICK, SUBSCRIPTION], shop=declared(bindings=("tick",)))
+    bad = planned(
+        [APP, KAFKA.replace("brokers", "borkers"), TICK.replace("bindings.cron", "bindings.corn"), SUBSCRIPTION],
+        shop=declared(bindings=("tick",)),
+    )
+
+    assert subscriptions(bad) == subscriptions(good)
+    assert [bus.key.name for bus in published(bad).buses] == ["default"]
+    assert (published(bad).sources, published(bad).components) == ((), ())
 
 
 def test_an_event_bus_is_a_pubsub_component_too() -> None:
@@ -363,6 +376,21 @@ def test_an_app_id_belongs_to_one_function() -> None:
         "Conflict",
         "spec.serving.annotations.dapr.io/app-id: app id orders belongs to function shop; choose another",
     )
+
+
+def test_who_has_an_app_id_keeps_it() -> None:
+    earlier = APP.replace("name: shop", "name: aaa")
+    seen = deployed([resource(APP), resource(earlier), resource(KAFKA), resource(SUBSCRIPTION)])
+    mine = msgspec.structs.replace(resource(APP), status={"appId": "orders"})
+
+    taken = plan(worlds.world([mine, *map(resource, (earlier, KAFKA, SUBSCRIPTION))], seen))
+    assert [(app.key.name, app.id) for app in published(taken).apps] == [("shop", "orders")]
+    assert condition(taken, "Function", "aaa", "Accepted")[1] == "Conflict"
+
+    wrong = msgspec.structs.replace(mine, spec=resource(APP.replace("id: orders", "id: 'or ders'")).spec)
+    kept = plan(worlds.world([wrong, *map(resource, (KAFKA, SUBSCRIPTION))], seen))
+    assert [(app.key.name, app.id) for app in published(kept).apps] == [("shop", "orders")]
+    assert subscriptions(kept)["function.shop.bus.a"].group == "orders"
 
 
 def test_a_configuration_binds_the_app_that_names_it() -> None:
