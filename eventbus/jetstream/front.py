@@ -62,7 +62,8 @@ class StreamsFront:
         return asyncio.get_running_loop().create_task(self._store(subject, message, within))
 
     async def _store(self, subject: str, message: Outgoing, within: float) -> None:
-        headers = {MESSAGE_ID: message.dedupe} if message.dedupe else None
+        # with the subject: a stream absorbs duplicates whatever subject they are on
+        headers = {MESSAGE_ID: f"{message.dedupe}/{subject}"} if message.dedupe else None
         try:
             async with asyncio.timeout(within):
                 ack = await self._publisher.publish(subject, message.payload, headers)
