@@ -75,7 +75,8 @@ class RedisConfiguration:
                     await channel.psubscribe(f"__keyspace@{self._database}__:*")
                     while True:
                         now = await self.get(keys, metadata)
-                        if seen is not None and (changed := _changes(seen, now)):
+                        changed = {} if seen is None else _changes(seen, now)
+                        if changed or seen is None:
                             yield changed
                         seen = now
                         await self._wait(channel, frozenset(keys))

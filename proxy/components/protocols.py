@@ -201,5 +201,6 @@ class ConfigurationStore(Instance, Protocol):
         """Those of *keys* that are there; no keys: everything."""
 
     def watch(self, keys: Sequence[str], metadata: Mapping[str, str]) -> AsyncIterator[dict[str, Value]]:
-        """Items as they change from now on, for ever; close the iterator to end it. An item that went has no value and
-        no version. No keys: everything. Outages are sat out, and what changed meanwhile is told after them."""
+        """Items as they change, for ever; close the iterator to end it. The first answer is empty: every change from
+        then on is told. An item that went has no value and no version. No keys: everything. Outages are sat out, and
+        what changed meanwhile is told after them."""

@@ -55,17 +55,19 @@ class Posts:
         self._table, self._apps, self._token = table, apps, token
         self._subscriptions: dict[str, _Subscription] = {}
 
-    def subscribe(self, caller: Caller, store: str, keys: Sequence[str], metadata: Mapping[str, str]) -> str:
+    async def subscribe(self, caller: Caller, store: str, keys: Sequence[str], metadata: Mapping[str, str]) -> str:
         """The id; replicas of one app that ask for the same share one."""
         asked = msgspec.json.encode([caller.app.key, store, sorted(set(keys)), sorted(metadata.items())])
         id_ = hashlib.sha256(asked).hexdigest()[:32]
         known = self._subscriptions.get(id_)
         if known is not None:
             known.users += 1
+            await known.watch.begun()
             return id_
         watch = self._configurations.watch(caller, store, keys, metadata)
         made = self._subscriptions[id_] = _Subscription(id_, watch)
         made.task = asyncio.get_running_loop().create_task(self._run(made), name=f"configuration {store}")
+        await watch.begun()
         return id_
 
     async def unsubscribe(self, caller: Caller, store: str, id: str) -> bool:  # noqa: A002 - Dapr's word

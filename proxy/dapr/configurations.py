@@ -16,6 +16,8 @@ from proxy.dapr.errors import DaprError, busy
 PREFIX = "DAPR_CONFIGURATION_"
 WATCHES = 100
 """Watches that one app may have open at this proxy."""
+STARTS_WITHIN = 2.0
+"""Seconds for which a caller waits until its watch has begun; the watch of a store that is away begins later."""
 
 
 class Watch:
@@ -26,6 +28,7 @@ class Watch:
         self.caller, self.store = caller, store
         self._queue: asyncio.Queue[dict[str, Value] | DaprError | None] = asyncio.Queue(1)
         self._changes = changes
+        self._begun = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._pump(), name=f"watch {store}")
 
     def __aiter__(self) -> AsyncIterator[dict[str, Value]]:
@@ -36,6 +39,12 @@ class Watch:
             if isinstance(one, DaprError):
                 raise one
             yield one
+
+    async def begun(self) -> None:
+        """Return once every change from now on is told: an app may change a key as soon as it has its answer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STARTS_WITHIN):
+                await self._begun.wait()
 
     async def close(self) -> None:
         """End the iteration; may be called again."""
@@ -50,11 +59,14 @@ class Watch:
         end = getattr(self._changes, "aclose", None)
         try:
             async for items in self._changes:
-                await self._queue.put(items)
+                self._begun.set()
+                if items:
+                    await self._queue.put(items)
         except ComponentError as error:
             message = f"failed to subscribe from Configuration store {self.store}: {error}"
             await self._queue.put(DaprError(500, "INTERNAL", "ERR_CONFIGURATION_SUBSCRIBE", message))
         finally:
+            self._begun.set()
             if end is not None:
                 await end()
 

@@ -159,9 +159,11 @@ class Runtime:
         """Iterate over the watch for changes; end it with unsubscribe_configuration()."""
         return self._configurations.watch(caller, store, keys, metadata)
 
-    def post_configuration(self, caller: Caller, store: str, keys: Sequence[str], metadata: Mapping[str, str]) -> str:
+    async def post_configuration(
+        self, caller: Caller, store: str, keys: Sequence[str], metadata: Mapping[str, str]
+    ) -> str:
         """Post changes to the replicas of the app that there are; the id is for unsubscribe_configuration()."""
-        return self._posts.subscribe(caller, store, keys, metadata)
+        return await self._posts.subscribe(caller, store, keys, metadata)
 
     async def unsubscribe_configuration(self, caller: Caller, store: str, id: str) -> None:  # noqa: A002 - Dapr's word
         """End a watch of the caller's own; its iteration ends."""

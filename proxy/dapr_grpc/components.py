@@ -48,6 +48,7 @@ async def subscribe_configuration(
     store = request.store_name
     watch = call.runtime.subscribe_configuration(call.caller, store, list(request.keys), dict(request.metadata))
     try:
+        await watch.begun()
         yield configuration_pb2.SubscribeConfigurationResponse(id=watch.id)
         async for changed in watch:
             yield configuration_pb2.SubscribeConfigurationResponse(id=watch.id, items=_items(changed))

@@ -45,7 +45,8 @@ class ComponentApi:
         return json_reply(items) if items else Reply(204)
 
     async def subscribe_configuration(self, call: Call) -> Reply:
-        id_ = self._runtime.post_configuration(call.caller, call.params["store"], call.parameters("key"), call.metadata)
+        store, keys = call.params["store"], call.parameters("key")
+        id_ = await self._runtime.post_configuration(call.caller, store, keys, call.metadata)
         return json_reply({"id": id_})
 
     async def unsubscribe_configuration(self, call: Call) -> Reply:
