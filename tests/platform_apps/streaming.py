@@ -1,0 +1,22 @@
+"""Takes a topic by a stream, with the unmodified SDK; it listens on no port. Appends what it is handed to $OUT, and dies
+of an event that says so when it sees it for the first time."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+from dapr.clients import DaprClient
+
+out = Path(os.environ["OUT"])
+
+with DaprClient() as client:
+    subscription = client.subscribe("pubsub", "streamed")
+    for message in subscription:
+        event = message.data()
+        seen = [json.loads(line)["n"] for line in out.read_text().splitlines()] if out.exists() else []
+        with out.open("a") as file:
+            file.write(json.dumps({"n": event["n"], "pid": os.getpid()}) + "\n")
+        if event.get("die") and event["n"] not in seen:
+            os.kill(os.getpid(), signal.SIGKILL)
+        subscription.respond_success(message)

@@ -1,0 +1,42 @@
+"""An app that takes its events by a stream: its subscription outlives it, and its events wake it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.platform import until
+from tests.platform_apps.world import World
+
+pytestmark = pytest.mark.platform
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Iterator[World]:
+    world = World(tmp_path_factory.mktemp("streams"))
+    world.streaming()
+    try:
+        yield world.up()
+    finally:
+        world.close()
+
+
+def test_a_stream_is_a_subscription_that_outlives_its_app(world):
+    world.platform.wait_ready("streaming")
+    world.wait_idle("streaming")
+    assert world.numbers("streaming") == set()
+
+    world.publish("streamed", *({"n": n} for n in range(20)), by="streaming")
+
+    world.wait("streaming", set(range(20)))
+    world.wait_idle("streaming")
+    assert sorted(one["n"] for one in world.handed("streaming")) == list(range(20))
+
+
+def test_an_app_that_dies_gets_what_it_had_not_answered_again(world):
+    world.publish("streamed", {"n": 100, "die": True}, {"n": 101}, by="streaming")
+
+    world.wait("streaming", {100, 101})
+    until(lambda: [one["n"] for one in world.handed("streaming")].count(100) == 2, what="the event again")
+    assert len({one["pid"] for one in world.handed("streaming") if one["n"] == 100}) == 2

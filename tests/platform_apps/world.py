@@ -1,0 +1,136 @@
+"""A project of apps that know nothing of Evoke, and what they were handed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from api import platform
+from api.meta import Key
+from tests.platform import DEADLINE, Platform, processes, until
+
+HERE = Path(__file__).parent
+COMPONENT = """
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: pubsub}
+spec: {type: pubsub.in-memory, version: v1}
+"""
+SUBSCRIPTION = """
+apiVersion: dapr.io/v2alpha1
+kind: Subscription
+metadata: {name: node}
+spec: {pubsubname: pubsub, topic: node, routes: {default: /handed}}
+scopes: [node]
+"""
+FUNCTION = """
+apiVersion: core.openfunction.io/v1beta2
+kind: Function
+metadata: {{name: {name}}}
+spec:
+  build: {{srcRepo: {{url: ./{folder}}}}}
+  serving:
+    triggers: {{}}
+    params: {{OUT: {out}}}
+    scaleOptions: {{minReplicas: 0, maxReplicas: 3, keda: {{scaledObject: {{cooldownPeriod: 1}}}}}}
+    annotations: {annotations}
+    template: {{containers: [{{name: function, command: {command}}}]}}
+"""
+
+
+class World:
+    """One project, and its platform."""
+
+    def __init__(self, folder: Path) -> None:
+        self.platform = Platform(folder / "project")
+        self.out = folder / "out"
+        self._documents = [COMPONENT]
+        for place in (self.platform.project, self.out):
+            place.mkdir()
+
+    def python(self, name: str, **annotations: str) -> World:
+        """Declare raw.py under *name*."""
+        return self._app(name, "raw.py", ["python", "raw.py"], annotations)
+
+    def node(self) -> World:
+        self._documents.append(SUBSCRIPTION)
+        return self._app("node", "node.js", ["node", "node.js"], {})
+
+    def calls(self) -> World:
+        """Declare calls.py, run by the interpreter of the tests, which has the SDK."""
+        return self._app("calls", "calls.py", [sys.executable, "calls.py"], {"dapr.io/app-protocol": "grpc"})
+
+    def streaming(self) -> World:
+        """Declare streaming.py, likewise."""
+        return self._app("streaming", "streaming.py", [sys.executable, "streaming.py"], {})
+
+    def up(self, *options: str) -> World:
+        (self.platform.project / "evoke.yaml").write_text("---".join(self._documents))
+        self.platform.up(*options)
+        return self
+
+    def publish(self, topic: str, *events: Mapping[str, Any], by: str) -> None:
+        """Publish as function *by*, over the shared address."""
+        for event in events:
+            self.call("POST", f"/v1.0/publish/pubsub/{topic}", event, by=by)
+
+    def call(self, method: str, path: str, body: Any = None, *, by: str) -> Any:
+        """The reply of the Dapr API to function *by*, decoded where there is one."""
+        here = platform.load(self.platform.state)
+        assert here is not None
+        headers = {"content-type": "application/json", "dapr-api-token": here.token(Key("default", by))}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://{here.dapr}{path}", data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=DEADLINE) as reply:
+            text = reply.read()
+        return json.loads(text) if text else None
+
+    def handed(self, name: str) -> list[dict[str, Any]]:
+        """Every event that app *name* was handed."""
+        file = self.out / name
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def numbers(self, name: str) -> set[int]:
+        return {one["n"] for one in self.handed(name)}
+
+    def wait(self, name: str, numbers: set[int]) -> None:
+        until(lambda: numbers <= self.numbers(name), what=f"{name} was handed {sorted(numbers)[:20]}")
+
+    def wait_idle(self, *names: str) -> None:
+        for name in names:
+            until(lambda name=name: not self.running(name), what=f"{name} at zero")
+
+    def running(self, name: str) -> list[int]:
+        """Pids of the processes of app *name*."""
+        mark = f"OUT={self.out / name}".encode()
+        return [pid for pid, _, _ in processes() if mark in _environment(pid)]
+
+    def close(self) -> None:
+        self.platform.down()
+
+    def _app(self, name: str, file: str, command: list[str], annotations: Mapping[str, str]) -> World:
+        folder = self.platform.project / name
+        folder.mkdir()
+        shutil.copy(HERE / file, folder / file)
+        self._documents.append(
+            FUNCTION.format(
+                name=name,
+                folder=name,
+                out=self.out / name,
+                annotations=json.dumps(dict(annotations)),
+                command=json.dumps(command),
+            )
+        )
+        return self
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
