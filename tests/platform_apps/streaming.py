@@ -1,5 +1,7 @@
-"""Takes a topic by a stream, with the unmodified SDK; it listens on no port. Appends what it is handed to $OUT, and dies
-of an event that says so when it sees it for the first time."""
+"""Takes a topic by a stream, with the unmodified SDK; it listens on no port. Appends what it is handed to $OUT.
+
+An event that says so kills it when it sees it for the first time.
+"""
 
 import json
 import os
