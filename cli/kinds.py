@@ -19,6 +19,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "component": ("components",),
     "subscription": ("subscriptions",),
     "resiliency": ("resiliencies",),
+    "configuration": ("configurations",),
     "scaledobject": ("scaledobjects", "so"),
     "scaledjob": ("scaledjobs", "sj"),
     "triggerauthentication": ("triggerauthentications", "ta"),

@@ -71,7 +71,7 @@ def _read(key: Key, body: ComponentBody, *, app_id: str) -> ComponentModel:
     if component.type.startswith("pubsub."):
         component = msgspec.structs.replace(component, topic_prefix=templates.prefix(given, key.namespace))
     checked = _checked(component)
-    problems = (*_environment(body), *registry.problems(checked))
+    problems = (*_environment(body), *(_unknown(one, component.type) for one in registry.problems(checked)))
     return ComponentModel(
         component=component,
         bus=_bus(declared, checked) if not problems else None,
@@ -101,6 +101,15 @@ def _environment(body: ComponentBody) -> Iterator[Problem]:
         if item.env_ref is not None:
             message = "envRef would read the environment of the proxy, which all functions share: name a Secret"
             yield Problem(code="E140", path=f"spec.metadata[{index}].envRef", message=message)
+
+
+def _unknown(problem: Problem, type_: str) -> Problem:
+    """A type that there is not is no mistake: files of other platforms are applied as they stand."""
+    if problem.code != "E128":
+        return problem
+    listed = ", ".join(registry.known(type_.partition(".")[0]) or registry.known())
+    message = problem.message if listed in problem.message else f"{problem.message}; there is {listed}"
+    return msgspec.structs.replace(problem, code="NotYet", message=message)
 
 
 def _option(item: MetadataItem) -> Option:

@@ -419,8 +419,8 @@ spec:
 @pytest.mark.parametrize(
     ("text", "reason", "part"),
     [
-        (KAFKA.replace("pubsub.kafka", "pubsub.kafak"), "Invalid", "did you mean `pubsub.kafka`?"),
-        (KAFKA.replace("pubsub.kafka", "pubsub.snssqs"), "Invalid", "there is no component type `pubsub.snssqs`"),
+        (KAFKA.replace("pubsub.kafka", "pubsub.kafak"), "NotYet", "did you mean `pubsub.kafka`?"),
+        (KAFKA.replace("pubsub.kafka", "pubsub.snssqs"), "NotYet", "there is pubsub.in-memory, pubsub."),
         (KAFKA.replace("name: bus", "name: default"), "Conflict", "an EventBus is called `default` already"),
         (KAFKA.replace("{name: authType, value: none}", "{name: authType, envRef: HOME}"), "Invalid", "name a Secret"),
     ],
