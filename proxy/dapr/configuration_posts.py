@@ -77,6 +77,7 @@ class Posts:
             return False
         known.users -= 1
         if not known.users:
+            del self._subscriptions[id]
             await self._configurations.end(caller, store, known.watch.id)
         return True
 
@@ -87,7 +88,8 @@ class Posts:
         except DaprError as error:
             log.warning("configuration of app id %s: %s", one.watch.caller.app.id, error)
         finally:
-            self._subscriptions.pop(one.id, None)
+            if self._subscriptions.get(one.id) is one:
+                del self._subscriptions[one.id]
 
     async def _tell(self, one: _Subscription, items: Mapping[str, Value]) -> None:
         app = self._directory.app(one.watch.caller.app.key)
