@@ -13,7 +13,7 @@ from api.conditions import Condition, false, true
 from api.meta import Key
 from api.model import Subscription
 from controller import authority, builds, components, hosts, identities, status, streams
-from controller.bridges import bridges
+from controller.bridges import bridged, bridges
 from controller.deployment import Deployment
 from controller.readers.model import SourceModel, TriggerModel
 from controller.reading import Models
@@ -121,14 +121,14 @@ def _cluster_bus(resource: Resource, facts: Facts) -> Status:
 
 
 def _bus_connected(keys: Iterable[Key], facts: Facts) -> Condition:
-    """Of the buses and, where the broker is an MQTT one, of the bridges that bring its events into the store."""
+    """Of the buses and, where a broker stands in front, of the bridges that bring its events into the store."""
     models, observed = facts.models, facts.world.observed
     keys = sorted(keys)
-    asked = {key: bus for key in keys if (bus := models.buses.get(key)) is not None and bus.kind == "mqtt"}
+    asked = {key: bus for key in keys if (bus := models.buses.get(key)) is not None and bridged(bus)}
     read = [one for key in asked for one, _ in models.subscriptions(key.namespace)]
-    bridged = [one.key for one in bridges(read, asked)]
-    known = {str(key): observed.sources[str(key)] for key in bridged if str(key) in observed.sources}
-    return status.connected([*keys, *bridged], {**observed.buses, **known})
+    sources = [one.key for one in bridges(read, asked)]
+    known = {str(key): observed.sources[str(key)] for key in sources if str(key) in observed.sources}
+    return status.connected([*keys, *sources], {**observed.buses, **known})
 
 
 def _honoured(resource: Resource, facts: Facts) -> Condition:

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
-from api.model import Bus, Component, Option
+from api.meta import Key
+from api.model import Bus, Component, Option, Source
 from eventbus import raw
 from eventbus.errors import AuthFailed, BusError, Refused, TooLarge
 from proxy.components.declaration import Declared
+from proxy.components.input_bindings import bound
 from proxy.components.kafka_cluster import KafkaMetadata, cluster
+from proxy.components.options import renamed, text
 from proxy.components.protocols import Answer, ComponentError, ComponentFailed, MetadataIllegal, TooMuch
 from proxy.components.surroundings import Surroundings
 
@@ -103,4 +106,11 @@ def _plain(option: Option) -> str:
     return option
 
 
-DECLARED = Declared(type="bindings.kafka", metadata=Metadata, open=open_binding, operations=("create",))
+def source(component: Component, function: Key, subject: str) -> Source:
+    """What brings records for *function* to *subject*, read as one member of a group of its own name."""
+    group = text(component, "consumerGroup") or text(component, "consumerID") or function.name
+    options = {**cluster(component), **renamed(component, {"topics": "topic"}), "consumerGroup": group}
+    return bound("kafka", component, function, subject, options)
+
+
+DECLARED = Declared(type="bindings.kafka", metadata=Metadata, open=open_binding, source=source, operations=("create",))

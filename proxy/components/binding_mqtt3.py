@@ -7,12 +7,16 @@ import secrets
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from api.model import Component
+from api.meta import Key
+from api.model import Component, Source
 from eventbus.errors import BusError, Refused, TooLarge
 from eventbus.mqtt.address import Address, read_address
+from eventbus.mqtt.topics import filter_of
 from proxy.components.declaration import Declared
+from proxy.components.input_bindings import bound
+from proxy.components.options import text
 from proxy.components.protocols import Answer, ComponentError, ComponentFailed, MetadataIllegal, TooMuch
-from proxy.components.pubsub_mqtt3 import MqttMetadata
+from proxy.components.pubsub_mqtt3 import MqttMetadata, broker
 from proxy.components.surroundings import Surroundings
 
 if TYPE_CHECKING:
@@ -104,4 +108,11 @@ def open_binding(_component: Component, metadata: Metadata, _around: Surrounding
     return MqttBinding(read_address(options), metadata.topic, retain=metadata.retain)
 
 
-DECLARED = Declared(type="bindings.mqtt3", metadata=Metadata, open=open_binding, operations=("create",))
+def source(component: Component, function: Key, subject: str) -> Source:
+    """What brings messages for *function* to *subject*, in a session that the broker keeps."""
+    topic = filter_of(text(component, "topic"))
+    options = {name: value for name, value in broker(component).items() if name != "qos"}
+    return bound("mqtt", component, function, subject, {**options, "topic": topic, "qos": "1"})
+
+
+DECLARED = Declared(type="bindings.mqtt3", metadata=Metadata, open=open_binding, source=source, operations=("create",))

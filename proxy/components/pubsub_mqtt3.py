@@ -25,7 +25,7 @@ class MqttMetadata(ComponentMetadata, frozen=True, kw_only=True):
     consumer_id: str = msgspec.field(name="consumerID", default="")
     """Who shares the progress; empty: the app id. It is no client id: each topic has a session of its own."""
     qos: Annotated[int, msgspec.Meta(ge=0, le=2)] = 1
-    """0 subscribes without a promise of the broker; 1 and 2 are at least once. Publishes always wait for the broker."""
+    """Whatever stands here, publishes wait for the broker and messages come at least once, as with 1."""
     retain: bool = False
     """The broker keeps the newest message of each topic for who subscribes later."""
     ca_cert: Annotated[str, about(secret=True)] = ""

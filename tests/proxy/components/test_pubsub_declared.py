@@ -157,3 +157,35 @@ def test_cron_is_a_source(metadata: Mapping[str, Option], options: Mapping[str, 
     assert made.bus == Key("shop", "default")
     assert made.subject == "evoke.binding.shop.report.tick"
     assert made.options == {**options, "binding": "tick"}
+
+
+@pytest.mark.parametrize(
+    ("type_", "metadata", "kind", "options"),
+    [
+        (
+            "bindings.kafka",
+            {**KAFKA, "topics": "a,b", "initialOffset": "oldest"},
+            "kafka",
+            {"brokers": "k:9092", "tls": "false", "start": "all", "topic": "a,b", "consumerGroup": "report"},
+        ),
+        (
+            "bindings.mqtt3",
+            {"url": SECRET, "topic": "$share/g/a/+", "consumerID": "me", "retain": "true", "qos": "2"},
+            "mqtt",
+            {"url": SECRET, "topic": "a/+", "qos": "1"},
+        ),
+    ],
+)
+def test_an_input_binding_is_a_source(
+    type_: str, metadata: Mapping[str, Option], kind: str, options: Mapping[str, Option]
+) -> None:
+    one = component(type_, metadata, "in")
+    declared = registry.find(type_)
+    assert declared is not None
+    assert declared.source is not None
+
+    made = declared.source(one, Key("shop", "report"), "evoke.binding.shop.report.in")
+
+    assert registry.problems(one) == ()
+    assert (made.key, made.kind) == (Key("shop", "binding/report.in"), kind)
+    assert made.options == {**options, "binding": "in"}
