@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -74,6 +74,7 @@ class Functions:
             "routes": routes,
             "deadLetters": sum(reading.dead for reading in triggers) if letters is None else letters,
             "url": self._url(stored),
+            "app": self._app(function, records),
             "cold_start_ms": cold.last_ms,
             "cold_starts": cold.count,
         }
@@ -107,6 +108,18 @@ class Functions:
             "p99_ms": max((one.wait_p99_ms for one in triggers), default=0.0),
             "done": sum(one.done for one in triggers) + sum(one.done for one in routes),
             "dead": sum(one.dead for one in triggers),
+        }
+
+    def _app(self, function: Key, records: Sequence[Record]) -> dict[str, Any] | None:
+        """How the Dapr API knows an app in any language, and where it finds that API; None: handlers of ours."""
+        if not records or records[-1].workload.host != "command":
+            return None
+        listener, known = self._substrate.listeners.of(function), self._substrate.app(function)
+        return {
+            "id": known.id if known is not None else function.name,
+            "protocol": records[-1].workload.protocol,
+            "http": listener.http,
+            "grpc": listener.grpc,
         }
 
     def _revision(self, record: Record) -> dict[str, Any]:

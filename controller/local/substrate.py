@@ -237,19 +237,20 @@ class LocalSubstrate:
         """The app of *function*, in whose first moments the snapshot is on its way."""
         try:
             async with asyncio.timeout(PUBLISHED):
-                while (found := self._app(function)) is None:
+                while (found := self.app(function)) is None:
                     await self._published.wait()
         except TimeoutError:
             return App(key=function, id=function.name)
         return found
 
-    def _app(self, function: Key) -> App | None:
+    def app(self, function: Key) -> App | None:
+        """How the Dapr API knows *function*; None: it was not published yet."""
         snapshot = self._snapshots.get(function.namespace)
         return next((app for app in snapshot.apps if app.key == function), None) if snapshot else None
 
     def _bindings(self, workload: Workload) -> tuple[Binding, ...]:
         function = workload.key.function_key
-        app, snapshot = self._app(function), self._snapshots.get(function.namespace)
+        app, snapshot = self.app(function), self._snapshots.get(function.namespace)
         return bindings(snapshot.components, app) if snapshot is not None and app is not None else ()
 
     def _token(self, workload: Workload) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,12 +61,10 @@ class World:
         return self._app("node", "node.js", ["node", "node.js"], {})
 
     def calls(self) -> World:
-        """Declare calls.py, run by the interpreter of the tests, which has the SDK."""
-        return self._app("calls", "calls.py", [sys.executable, "calls.py"], {"dapr.io/app-protocol": "grpc"})
-
-    def streaming(self) -> World:
-        """Declare streaming.py, likewise."""
-        return self._app("streaming", "streaming.py", [sys.executable, "streaming.py"], {})
+        """Declare calls.py, with the SDK among its requirements."""
+        self._app("calls", "calls.py", ["python", "calls.py"], {"dapr.io/app-protocol": "grpc"})
+        (self.platform.project / "calls" / "requirements.txt").write_text("dapr[grpc]>=1.19\n")
+        return self
 
     def up(self, *options: str) -> World:
         (self.platform.project / "evoke.yaml").write_text("---".join(self._documents))
