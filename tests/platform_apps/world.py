@@ -62,9 +62,11 @@ class World:
 
     def calls(self) -> World:
         """Declare calls.py, with the SDK among its requirements."""
-        self._app("calls", "calls.py", ["python", "calls.py"], {"dapr.io/app-protocol": "grpc"})
-        (self.platform.project / "calls" / "requirements.txt").write_text("dapr[grpc]>=1.19\n")
-        return self
+        return self._sdk("calls", "dapr[grpc]>=1.19", {"dapr.io/app-protocol": "grpc"})
+
+    def streaming(self) -> World:
+        """Declare streaming.py, which has no port."""
+        return self._sdk("streaming", "dapr>=1.19", {})
 
     def up(self, *options: str) -> World:
         (self.platform.project / "evoke.yaml").write_text("---".join(self._documents))
@@ -109,6 +111,11 @@ class World:
 
     def close(self) -> None:
         self.platform.down()
+
+    def _sdk(self, name: str, requirement: str, annotations: Mapping[str, str]) -> World:
+        self._app(name, f"{name}.py", ["python", f"{name}.py"], annotations)
+        (self.platform.project / name / "requirements.txt").write_text(f"{requirement}\n")
+        return self
 
     def _app(self, name: str, file: str, command: list[str], annotations: Mapping[str, str]) -> World:
         folder = self.platform.project / name
