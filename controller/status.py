@@ -29,6 +29,13 @@ def accepted(problems: Sequence[Problem], notes: Sequence[Problem] = ()) -> Cond
     return false("Accepted", accepted_reason(found[0]), "; ".join(_short(problem) for problem in found))
 
 
+def settings(problems: Sequence[Problem], notes: Sequence[Problem]) -> Condition:
+    """Accepted of a kind that has nothing else to say: what is not honoured leaves the rest in force."""
+    if problems or not notes:
+        return accepted(problems, notes)
+    return true("Accepted", message="; ".join(_short(note) for note in notes))
+
+
 def not_yet(resource: Resource) -> Status:
     """Of a kind that is read and kept, and not acted on."""
     message = f"{resource.kind} is stored but not acted on in this release"

@@ -186,12 +186,12 @@ def _subscription(resource: Resource, facts: Facts) -> Status:
 
 
 def _configuration(resource: Resource, facts: Facts) -> Status:
-    return status.status(resource, [status.accepted((), facts.models.configurations[resource.key].notes)])
+    return status.status(resource, [status.settings((), facts.models.configurations[resource.key].notes)])
 
 
 def _resiliency(resource: Resource, facts: Facts) -> Status:
     model = facts.models.resiliencies[resource.key]
-    return status.status(resource, [status.accepted(model.problems, model.notes)])
+    return status.status(resource, [status.settings(model.problems, model.notes)])
 
 
 def _secret(resource: Resource, _facts: Facts) -> Status:

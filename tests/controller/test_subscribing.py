@@ -443,6 +443,16 @@ def test_a_component_is_connected_as_far_as_proxies_say() -> None:
     assert condition(made, "Component", "tick", "Connected") == ("True", "Connected", "no app uses it")
 
 
+def test_what_a_configuration_says_in_vain_leaves_it_ready() -> None:
+    text = (
+        "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata: {name: c}\nspec: {tracing: {samplingRate: '1'}}"
+    )
+
+    assert condition(planned([text]), "Configuration", "c", "Accepted") == (
+        "True", "Accepted", "spec.tracing: tracing comes with a later release",
+    )  # fmt: skip
+
+
 def test_a_breaker_that_cannot_be_compiled_is_refused() -> None:
     made = planned([RESILIENCY.replace("consecutiveFailures > 2", "failures > 2")])
 
