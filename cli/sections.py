@@ -111,6 +111,7 @@ def about(resource: Facts, facts: Facts, now: datetime) -> list[str]:
     cold = facts.get("cold_start_ms")
     addresses = [one.get("value") for one in facts.get("addresses") or ()]
     known = {
+        "app": app(facts.get("app") or {}),
         "url": facts.get("url") or ", ".join(filter(None, addresses)),
         "cold start": f"{cold:.0f} ms" if cold else None,
         "labels": output.labels(meta.get("labels") or {}),
@@ -119,11 +120,18 @@ def about(resource: Facts, facts: Facts, now: datetime) -> list[str]:
     return [f"{name:<10} {value}" for name, value in known.items() if value]
 
 
+def app(facts: Facts) -> str:
+    """How Dapr's API knows an app in any language, and where it finds that API; empty: it is handlers of ours."""
+    if not facts:
+        return ""
+    return f"{facts['id']} over {facts['protocol']}; its Dapr API: http {facts['http']}, gRPC {facts['grpc']}"
+
+
 def next_step(resource: Facts, facts: Facts) -> list[str]:
     """The command that helps on, where one does."""
     name = resource["metadata"]["name"]
     reason = wording.condition(facts).get("reason")
-    if reason in {"HandlerError", "CrashLoop", "OutOfMemory", "StartTimeout"}:
+    if reason in {"HandlerError", "CrashLoop", "OutOfMemory", "StartTimeout", "DeclarationInvalid"}:
         return [f"next       evoke logs {name} --previous"]
     if reason in {"BuildFailed", "BuildTimeout"}:
         return [f"next       evoke logs {name} --build"]

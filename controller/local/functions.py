@@ -143,6 +143,7 @@ class Functions:
                 "phase": replica.phase,
                 "in_flight": used.get(replica.id, 0),
                 "pid": replica.pid,
+                "address": self._substrate.replicas.address(replica),
                 "since": replica.since,
                 "start_ms": round(replica.start_ms, 1),
             }
