@@ -52,17 +52,16 @@ def _members(event: messages.TopicEventRequest | messages.TopicEventCERequest) -
     given: dict[str, Any] = json_format.MessageToDict(event.extensions)
     # a Struct knows floats only, CloudEvents integers only
     members = {n: int(v) if isinstance(v, float) and v.is_integer() else v for n, v in given.items()}
-    members |= {
+    core = {
         "id": event.id,
         "source": event.source,
         "type": event.type,
         "specversion": event.spec_version,
         "datacontenttype": event.data_content_type,
     }
+    members |= {name: value for name, value in core.items() if value}
     field, value = _data(event.data, event.data_content_type)
-    if field:
-        members |= {field: value}
-    return {name: value for name, value in members.items() if value != ""}
+    return members | {field: value} if field else members
 
 
 def _data(data: bytes, kind: str) -> tuple[str, Any]:

@@ -106,7 +106,7 @@ class Function(Server):
 
     def wait(self, count: int) -> list[Any]:
         """The calls, once there are *count*."""
-        until(lambda: len(self.calls) >= count, what=f"{count} calls, saw {len(self.calls)}")
+        until(lambda: len(self.calls) >= count, what=f"{count} calls in {self.record}")
         return self.calls
 
 
