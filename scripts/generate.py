@@ -1,4 +1,4 @@
-"""Write what is made from the types and commands: the CRDs of charts/evoke-crds and docs/reference.
+"""Write what is made from the types, commands and components: the CRDs of charts/evoke-crds and docs/reference.
 
 `--check` writes nothing and exits 1 when a file is not what the types say.
 """
@@ -13,6 +13,7 @@ import yaml
 from api import reference, schema
 from api.kinds import KINDS
 from cli import reference as commands
+from proxy.components import reference as components
 
 ROOT = Path(__file__).resolve().parent.parent
 CHARTS = Path("charts/evoke-crds/templates")
@@ -23,7 +24,7 @@ def wanted() -> dict[Path, str]:
     """Every generated file with its content."""
     found = {CHARTS / f"{info.plural}.yaml": _crd(info.kind) for info in KINDS.values() if info.own}
     found |= {REFERENCE / name: text for name, text in reference.pages().items()}
-    return found | {REFERENCE / "cli.md": commands.page()}
+    return found | {REFERENCE / "cli.md": commands.page(), REFERENCE / "components.md": components.page()}
 
 
 def _crd(kind: str) -> str:

@@ -25,6 +25,8 @@ from api.meta import Key
 from api.model import Bus, Component, Option, Source
 
 NONE: Mapping[str, str] = MappingProxyType({})
+SHOWN = 8
+"""Names of a type that one message lists."""
 _TRUE = frozenset({"y", "yes", "true", "t", "on", "1"})
 _FALSE = frozenset({"n", "no", "false", "f", "off", "0"})
 
@@ -194,10 +196,12 @@ def _unknown(cls: type[ComponentMetadata], name: str) -> Iterator[Problem]:
     if name.lower() in refused:
         yield _problem("E199", name, f"it is not supported: {refused[name.lower()]}")
         return
-    known = {word.lower(): word for word in (*(row.name for row in rows(cls)), *cls.NOTED)}
+    names = [row.name for row in rows(cls)]
+    known = {word.lower(): word for word in (*names, *cls.NOTED)}
     close = difflib.get_close_matches(name.lower()[:80], known, n=1)
-    meant = f", did you mean `{known[close[0]]}`?" if close else f"; it takes {', '.join(sorted(known.values()))}"
-    yield _problem("E110", name, f"unknown metadata{meant if known else '; it takes none'}")
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    takes = f"; it takes {', '.join(names[:SHOWN])}{more}" if names else "; it takes none"
+    yield _problem("E110", name, "unknown metadata" + (f", did you mean `{known[close[0]]}`?" if close else takes))
 
 
 def _problem(code: str, name: str, message: str) -> Problem:

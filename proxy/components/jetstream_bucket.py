@@ -7,7 +7,6 @@ the server; several go in one atomic batch (ADR-50). Expiry is that of single me
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from eventbus.errors import BusError, TooLarge
 from eventbus.jetstream.api import EXPECT_LAST, NANOSECONDS, NO_MESSAGE, NO_STREAM, WRONG_LAST, ApiError, JetStream
 from eventbus.jetstream.connection import Connection, status
 from eventbus.jetstream.publishing import BATCH_COMMIT, BATCH_ID, BATCH_SEQUENCE
+from proxy.components.jetstream_names import token
 from proxy.components.protocols import (
     Change,
     ComponentFailed,
@@ -41,7 +41,6 @@ LARGEST_BATCH = 1000
 """Messages of an atomic batch, the server's limit."""
 ASIDE = 1024
 """Bytes of a message that are no value: subject and headers."""
-_OTHER = re.compile(r"[^A-Za-z0-9_/-]")
 
 
 class Kept(NamedTuple):
@@ -65,15 +64,6 @@ class _Config(msgspec.Struct):
 
 class _Info(msgspec.Struct):
     config: _Config
-
-
-def token(key: str) -> str:
-    """*key* as the rest of a subject: ``app||key`` is ``app.key`` as in daprd; what a subject may not hold, and the
-    dot, is ``=`` and the hex of its bytes, so that no two keys meet."""
-    return ".".join(
-        _OTHER.sub(lambda found: "".join(f"={byte:02X}" for byte in found[0].encode()), part)
-        for part in key.split("||")
-    )
 
 
 class JetStreamState:

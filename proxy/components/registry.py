@@ -56,8 +56,19 @@ _MODULES = (
 TYPES: Mapping[str, Declared] = {one.DECLARED.type: one.DECLARED for one in _MODULES}
 """Type as in ``spec.type`` -> what is known of it."""
 
-LATER: Mapping[str, str] = {}
-"""Types of Dapr that this release does not have, where there is more to say than that -> what to use instead."""
+LATER: Mapping[str, str] = {
+    "bindings.mqtt": "use bindings.mqtt3",
+    "bindings.nats": "use pubsub.jetstream",
+    "bindings.rabbitmq": "use pubsub.jetstream, pubsub.kafka or pubsub.mqtt3",
+    "lock.redis": "use the ETags of a state store",
+    "middleware.http.ratelimit": "limits stand in the platform's own settings",
+    "pubsub.mqtt": "use pubsub.mqtt3",
+    "pubsub.natsstreaming": "use pubsub.jetstream",
+    "pubsub.rabbitmq": "use pubsub.jetstream, pubsub.kafka or pubsub.mqtt3",
+    "secretstores.hashicorp.vault": "use secretstores.kubernetes or secretstores.local.file",
+    "state.postgresql": "use state.sqlite, state.redis or state.jetstream",
+}
+"""Types of Dapr that this release does not have -> what to use instead, where there is something."""
 
 
 def find(type_: str, version: str = "v1") -> Declared | None:
@@ -91,7 +102,7 @@ def notes(component: Component) -> tuple[tuple[str, str], ...]:
 
 def _unknown_type(type_: str) -> Problem:
     like = known(type_.partition(".")[0].lower()) or known()
-    close = difflib.get_close_matches(type_.lower()[:80], like, n=1)
+    close = difflib.get_close_matches(type_.lower()[:80], like, n=1, cutoff=0.8)  # the kind alone is alike
     meant = f", did you mean `{close[0]}`?" if close else f"; there is {', '.join(like)}"
     instead = f" ({LATER[type_.lower()]})" if type_.lower() in LATER else ""
     return Problem(code="E128", path="spec.type", message=f"there is no component type `{type_[:80]}`{instead}{meant}")

@@ -12,6 +12,7 @@ import msgspec
 from api.model import Component
 from proxy.components.declaration import Declared, about
 from proxy.components.families import StateMetadata
+from proxy.components.jetstream_names import own_bucket
 from proxy.components.protocols import ComponentFailed
 from proxy.components.surroundings import Surroundings
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 _SIGN = "give user and password in natsURL, a token, or a client certificate"
 _BUCKET = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
-_OTHER = re.compile(r"[^A-Za-z0-9-]")
 
 
 class Metadata(StateMetadata, frozen=True, kw_only=True):
@@ -52,12 +52,6 @@ class Metadata(StateMetadata, frozen=True, kw_only=True):
             yield "natsURL", "it is missing, and the platform's own server takes no credentials of yours"
         if bool(self.client_cert) != bool(self.client_key):
             yield "clientCert", "clientCert and clientKey go together"
-
-
-def own_bucket(component: Component, name: str = "") -> str:
-    """A bucket on the platform's own server; under a name that nothing of the platform and no other namespace has."""
-    parts = (component.key.namespace, name or component.key.name)
-    return "dapr_" + "__".join(_OTHER.sub(lambda found: f"_{ord(found[0]):x}-", part) for part in parts)
 
 
 def embedded(around: Surroundings) -> dict[str, str]:

@@ -15,8 +15,9 @@ from typing import NamedTuple
 from api.model import Component
 from proxy.components.declaration import Declared
 from proxy.components.families import StateMetadata
+from proxy.components.jetstream_names import own_bucket
 from proxy.components.protocols import Change, EtagInvalid, EtagMismatch, Item, Remove, StateStore, Write
-from proxy.components.state_jetstream import embedded, own_bucket
+from proxy.components.state_jetstream import embedded
 from proxy.components.surroundings import Surroundings
 
 SWEEP = 1000

@@ -17,9 +17,8 @@ from api.meta import Key
 from api.model import Component
 from proxy.components import link
 from proxy.components.components import Components
-from proxy.components.jetstream_bucket import token
+from proxy.components.jetstream_names import own_bucket, token
 from proxy.components.protocols import ComponentFailed, EtagMismatch, Remove, StateStore, TooMuch, Unsupported, Write
-from proxy.components.state_jetstream import own_bucket
 from tests.brokers import Nats, start_nats
 from tests.components.test_state import platform_on
 from tests.components.world import app, component, opened, until
