@@ -55,6 +55,11 @@ class Openings:
                 unopened[place] = new
         self._declared, self._unopened = declared, unopened
 
+    def wider(self, key: Key, subject: str) -> list[str]:
+        """Declared subjects with a ``*`` at their end that mean *subject* too, as Dapr's in-memory topics do."""
+        names = (name for bus, name in self._declared if bus == key and name.endswith("*"))
+        return sorted(name for name in names if len(subject) >= len(name) and subject.startswith(name[:-1]))
+
     async def wait(self, bus: EventBus, key: Key, subject: str) -> None:
         """Return once every declared subscription of *subject* has been opened; at once, as a rule.
 
@@ -89,10 +94,14 @@ class Openings:
 
 
 class Gate:
-    """An EventBus whose publish() waits for the subscriptions of its subject."""
+    """An EventBus whose publish() waits for the subscriptions of its subject.
 
-    def __init__(self, bus: EventBus, key: Key, openings: Openings) -> None:
-        self._bus, self._key, self._openings = bus, key, openings
+    *wildcards*: subscriptions may end in ``*``. Each is a subject of its own, on which everything that it means is
+    stored as well: the broker knows no wildcards of topics.
+    """
+
+    def __init__(self, bus: EventBus, key: Key, openings: Openings, *, wildcards: bool = False) -> None:
+        self._bus, self._key, self._openings, self._wildcards = bus, key, openings, wildcards
 
     async def publish(
         self,
@@ -103,6 +112,19 @@ class Gate:
         dedupe: str = "",
         output: bool = False,
         metadata: Mapping[str, str] = NOTHING,
+    ) -> None:
+        wider = self._openings.wider(self._key, subject) if self._wildcards else ()
+        if wider:
+            subjects = [subject, *(one for one in wider if one != subject)]
+            # stored together or, by its dedupe id, when the publisher tries again; begun in this order
+            await asyncio.gather(
+                *(self._publish(one, payload, key, dedupe, output=output, metadata=metadata) for one in subjects)
+            )
+        else:
+            await self._publish(subject, payload, key, dedupe, output=output, metadata=metadata)
+
+    async def _publish(
+        self, subject: str, payload: bytes, key: str, dedupe: str, *, output: bool, metadata: Mapping[str, str]
     ) -> None:
         await self._openings.wait(self._bus, self._key, subject)
         await self._bus.publish(subject, payload, key=key, dedupe=dedupe, output=output, metadata=metadata)

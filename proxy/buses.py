@@ -61,7 +61,8 @@ class Link:
             raise Unreachable(
                 str(self._error) if self._error else f"event bus {self.declared.key} is not connected yet"
             )
-        return cast("EventBus", Gate(self._bus, self.declared.key, self._openings))
+        wildcards = self.declared.options.get("wildcards") == "true"
+        return cast("EventBus", Gate(self._bus, self.declared.key, self._openings, wildcards=wildcards))
 
     @property
     def reading(self) -> BusReading:

@@ -156,3 +156,62 @@ def test_raw_bytes_come_out_as_they_went_in(world: World) -> None:
         assert b64decode(replica.events[0]["data_base64"]) == body
 
     run(world, test)
+
+
+@pytest.fixture
+def memory(request: pytest.FixtureRequest, tmp_path: Path, nats: Nats) -> World:
+    return made("in-memory", request, tmp_path, nats)
+
+
+@pytest.fixture
+def mqtt(request: pytest.FixtureRequest, tmp_path: Path, nats: Nats) -> World:
+    return made("mqtt3", request, tmp_path, nats)
+
+
+def test_a_topic_of_memory_that_ends_in_a_star_means_all_that_begin_so(memory: World) -> None:
+    async def test(world: World) -> None:
+        wide, narrow = Replica(), Replica()
+        await world.subscribe("orders/*", wide)
+        await world.subscribe("orders/new", narrow, group="other")
+        for number, name in enumerate(("orders/new", "orders/", "orders/old", "order")):
+            await world.bus.publish(name, event(number), dedupe=f"d{number}")
+        await until(lambda: len(wide.events) == 2 and len(narrow.events) == 1, 20)
+
+        assert wide.numbers == [0, 2]
+        assert narrow.numbers == [0]
+
+    run(memory, test)
+
+
+@pytest.mark.parametrize("pattern", ["{0}/+/reading", "{0}/#", "$share/apps/{0}/+/reading"])
+def test_wildcards_of_mqtt_bring_every_topic_in_order(mqtt: World, pattern: str) -> None:
+    async def test(world: World) -> None:
+        wide, narrow = Replica(), Replica()
+        await world.subscribe(pattern.format(world.namespace), wide)
+        await world.subscribe(f"{world.namespace}/1/reading", narrow, group="other")
+        for number in range(60):
+            name = f"{world.namespace}/{number % 3}/reading"
+            await world.bus.publish(name, event(number), key=name, dedupe=f"d{number}")
+        await until(lambda: len(wide.events) == 60 and len(narrow.events) == 20, 30)
+
+        for part in range(3):
+            assert [n for n in wide.numbers if n % 3 == part] == list(range(part, 60, 3))
+        assert narrow.numbers == list(range(1, 60, 3))
+
+    run(mqtt, test)
+
+
+def test_retained_messages_are_kept_by_the_broker_where_they_are_asked_for(mqtt: World) -> None:
+    async def test(world: World) -> None:
+        name = f"{world.namespace}/state"
+        await world.bus.publish(name, event(1), metadata={"retain": "true"})
+        await world.bus.publish(f"{name}/other", event(2))
+        replica = Replica()
+        await world.subscribe(f"{name}/#", replica)
+        await until(lambda: replica.events, 20)
+        await world.bus.publish(name, event(3), dedupe="d3")
+        await until(lambda: len(replica.events) == 2, 20)
+
+        assert replica.numbers == [1, 3]
+
+    run(mqtt, test)
