@@ -5,7 +5,7 @@ SEED ?= 20261121
 MINUTES ?= 40
 EVENTS ?= 1000000
 
-.PHONY: help install check fix test test-brokers test-platform test-faults soak demo docs clean
+.PHONY: help install check fix test test-brokers test-platform test-faults test-dapr soak demo docs clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -33,17 +33,23 @@ test: check ## the checks, and every test that needs no broker and no platform
 test-brokers: install ## tests on real brokers: buses, sources, deliveries
 	@scripts/ci-packages || echo "components that are missing cost their tests; see above"
 	@scripts/kafka-jars > /dev/null || echo "without Kafka its tests are skipped; see above"
-	$(BIN)/pytest -m "broker and not platform"
+	$(BIN)/pytest -m "broker and not platform" --ignore=tests/daprd
 
 test-platform: install ## whole platforms: the command line, edges, samples, documentation
 	@scripts/ci-packages || echo "components that are missing cost their tests; see above"
 	@scripts/kafka-jars > /dev/null || echo "without Kafka its tests are skipped; see above"
-	$(BIN)/pytest -m platform --ignore=tests/faults
+	$(BIN)/pytest -m platform --ignore=tests/faults --ignore=tests/daprd
 
 test-faults: install ## whole platforms under faults: the ledger, crashes, clocks, broken builds
 	@scripts/ci-packages || echo "components that are missing cost their tests; see above"
 	@scripts/kafka-jars > /dev/null || echo "without Kafka its tests are skipped; see above"
 	$(BIN)/pytest -m platform tests/faults
+
+test-dapr: install ## beside a real daprd, and as Dapr's own command
+	@scripts/ci-packages || echo "components that are missing cost their tests; see above"
+	@scripts/kafka-jars > /dev/null || echo "without Kafka its tests are skipped; see above"
+	@scripts/daprd > /dev/null || echo "without daprd its tests are skipped; see above"
+	$(BIN)/pytest tests/daprd
 
 soak: install ## the ledger under a long seeded fault schedule; SEED= MINUTES= EVENTS= WORLDS=
 	@scripts/kafka-jars > /dev/null
