@@ -106,6 +106,8 @@ class Owner:
 
     def poke(self) -> None:
         """Endpoints or credit changed."""
+        if self._streams is not None:
+            self._streams.look()
         for revision in [one for one in self._wanted if self._wiring.table.ready(one)]:
             del self._wanted[revision]  # the next want of it is a new one, and goes at once
         if not self.running:

@@ -35,7 +35,7 @@ class StreamTable(ReplicaTable):
         self._streams, self._shared = streams, shared
         self._place = place_of(subscription)
         self._followed: tuple[RevisionKey, ...] = ()
-        self._stamp = 0
+        self._stamp = self._credit_of_each = 0
         self._seen = False
         """A replica of the function was listed once, so it means something that none is."""
         self._unwatch = streams.watch(self._place, self._refresh)
@@ -45,6 +45,11 @@ class StreamTable(ReplicaTable):
         """The events may go to other revisions now."""
         self._followed = tuple(backend.revision for backend in subscription.backends)
         self._refresh()
+
+    def look(self) -> None:
+        """The replicas have changed: they may take another number of events than was known."""
+        if self._offered() != self._credit_of_each:
+            self._refresh()
 
     def leave(self) -> None:
         """The owner is gone."""
@@ -62,12 +67,17 @@ class StreamTable(ReplicaTable):
         self._seen = self._seen or listed
         return listed or not self._seen
 
+    def _offered(self) -> int:
+        """Events that one stream holds: as many as a replica takes."""
+        ready = (one for revision in self._followed for one in self._shared.ready(revision))
+        return max((one.credit for one in ready), default=self._credit_of_each or CREDIT)
+
     def _refresh(self) -> None:
         self._stamp += 1
+        credit = self._credit_of_each = self._offered()
+        endpoints = tuple(
+            Endpoint(replica=stream.name, address="", credit=credit, protocol="grpc")
+            for stream in self._streams.at(self._place)
+        )
         for revision in self._followed:
-            credit = max((one.credit for one in self._shared.ready(revision)), default=CREDIT)
-            endpoints = tuple(
-                Endpoint(replica=stream.name, address="", credit=credit, protocol="grpc")
-                for stream in self._streams.at(self._place)
-            )
             self.update(Endpoints(epoch=1, revision=revision, generation=self._stamp, endpoints=endpoints))

@@ -156,12 +156,13 @@ class Streams:
 
     def end(self, reason: str, function: Key | None = None) -> None:
         """End every stream, or those of one function."""
-        for stream in self.every():
-            if function in {None, stream.place.function}:
-                self.close(stream, reason)
+        for stream in self.every(function):
+            self.close(stream, reason)
 
-    def every(self) -> list[Stream]:
-        return [stream for streams in self._open.values() for stream in streams.values()]
+    def every(self, function: Key | None = None) -> list[Stream]:
+        """All that are open, or those of one function."""
+        places = (streams for place, streams in self._open.items() if function in {None, place.function})
+        return [stream for streams in places for stream in streams.values()]
 
     def at(self, place: Place) -> list[Stream]:
         return list(self._open.get(place, {}).values())

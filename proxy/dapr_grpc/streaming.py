@@ -13,7 +13,7 @@ from dapr.proto.runtime.v1 import pubsub_pb2 as messages
 from google.protobuf.message import DecodeError
 
 from api.model import AppSubscription
-from proxy.dapr.errors import DaprError, malformed
+from proxy.dapr.errors import DaprError, busy, malformed
 from proxy.dapr.streams import Place, Stream, Streams
 from proxy.dapr_grpc.calls import Call
 from proxy.dapr_grpc.metadata import Context
@@ -22,6 +22,8 @@ from replicas.apps.grpc_messages import topic_event
 
 READY = 30.0
 """Seconds until a new subscription must be open here; then the app is told to come again."""
+MOST = 256
+"""Streams that one app may have open at this proxy."""
 PATH = "/"
 
 _STATUS = {0: "SUCCESS", 1: "RETRY", 2: "DROP"}
@@ -38,6 +40,8 @@ async def subscribe(call: Call, streams: Streams) -> None:
     wanted = _wanted(first)
     found = call.runtime.subscribable(call.caller, wanted.pubsub, wanted.topic)
     place = Place(call.caller.app.key, found.bus, found.subject)
+    if len(streams.every(place.function)) >= MOST:
+        raise busy(f"{MOST} streams of this app are open already")
     where = client.Place(wanted.pubsub, wanted.topic, PATH)
     stream = streams.open(place, wanted, lambda payload: _message(where, payload))
     try:

@@ -132,6 +132,26 @@ def test_credit_is_what_the_replicas_of_the_app_take() -> None:
     asyncio.run(scenario())
 
 
+def test_credit_follows_the_replicas_of_an_open_stream() -> None:
+    async def scenario() -> None:
+        async with Plant(streamed()) as plant:
+            waiting: list[str] = []
+
+            async def hold(one: dict[str, Any]) -> str | None:
+                waiting.append(one["id"])
+                return None
+
+            client = Client(plant, hold)
+            endpoint = Endpoint(replica="r", address="unix:/nowhere", credit=3, protocol="grpc")
+            plant.table.update(Endpoints(epoch=1, revision=REVISION, generation=1, endpoints=(endpoint,)))
+            await plant.publish(*(event(n) for n in range(10)))
+            await until(lambda: plant.reading.in_flight == 3)
+            assert plant.owner._wiring.table.free(REVISION) == 0
+            await client.leave()
+
+    asyncio.run(scenario())
+
+
 def test_statuses_go_by_the_policy() -> None:
     async def scenario() -> None:
         async with Plant(streamed()) as plant:

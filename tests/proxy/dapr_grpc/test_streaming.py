@@ -340,3 +340,21 @@ def test_shutdown_ends_the_streams_of_the_caller_alone(tmp_path: Path) -> None:
                 theirs.cancel()
 
     asyncio.run(scenario())
+
+
+def test_an_app_has_no_more_streams_than_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "MOST", 2)
+
+    async def scenario() -> None:
+        async with controlled(tmp_path) as site, grpc.aio.insecure_channel(site.own[SHOP]) as channel:
+            streams = [DaprStub(channel).SubscribeTopicEventsAlpha1() for _ in range(2)]
+            for stream in streams:
+                await stream.write(initial())
+                assert (await stream.read()).HasField("initial_response")
+            third = DaprStub(channel).SubscribeTopicEventsAlpha1()
+            await third.write(initial("events", "another"))
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await third.read()
+            assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    asyncio.run(scenario())
