@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -26,6 +26,7 @@ from proxy.dapr.errors import DaprError
 from proxy.dapr.guards import Guards
 from proxy.envelope import BadMetadata, Message, wrap
 from proxy.hops import caused
+from proxy.molds import Mold, molded
 
 REMEMBERED = 10_000
 """Topics of apps whose place is known without looking."""
@@ -51,6 +52,24 @@ class Place(msgspec.Struct, frozen=True):
     """What goes beside the event means something there."""
 
 
+class Molds:
+    """Makes the events of one bulk publish."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+        self._molds: dict[str, Mold] = {}
+
+    def make(self, message: Message) -> tuple[bytes, str]:
+        """Payload and what a bus knows duplicates by; raises BadMetadata and Malformed."""
+        if not molded(message):
+            return _single(message)
+        mold = self._molds.get(message.content_type)
+        if mold is None:
+            mold = self._molds[message.content_type] = Mold(message, self._now)
+        id_, payload = mold.event(message.body)
+        return payload, dedupe_id(mold.source, id_)
+
+
 class Publisher:
     """Puts messages of apps on the buses that they may use."""
 
@@ -68,7 +87,8 @@ class Publisher:
         """Return once the bus has acknowledged the event."""
         place = self.place(caller, pubsub, topic)
         message = _message(caller, place, data, content_type, lowered(metadata))
-        await self._store(caller, self._bus(place), place, message, metadata)
+        made = _Made(*_translated(place, _single, message))
+        await self._store(caller, self._bus(place), place, made, message, metadata)
 
     async def publish_bulk(
         self, caller: Caller, pubsub: str, topic: str, entries: Sequence[Entry], metadata: Mapping[str, str]
@@ -79,9 +99,12 @@ class Publisher:
         if not all(ids) or len(set(ids)) != len(ids):
             message = f"error marshaling events to bytes for topic {topic} pubsub {pubsub}. error: "
             raise unreadable(message + "entryId is duplicated or not present for entry", pubsub)
-        store = partial(self._store_entry, self._bus(place), caller, place, metadata)
+        bus, molds = self._bus(place), Molds(datetime.now(UTC))
         # started in their order: the bus stores what one connection publishes in that order
-        results = await asyncio.gather(*map(store, entries), return_exceptions=True)
+        results = await asyncio.gather(
+            *(self._store_entry(bus, molds, caller, place, metadata, entry) for entry in entries),
+            return_exceptions=True,
+        )
         failed: list[tuple[str, str]] = []
         for entry, result in zip(entries, results, strict=True):
             if isinstance(result, EvokeError):
@@ -135,27 +158,40 @@ class Publisher:
         return bus
 
     async def _store_entry(
-        self, bus: EventBus, caller: Caller, place: Place, metadata: Mapping[str, str], entry: Entry
+        self, bus: EventBus, molds: Molds, caller: Caller, place: Place, metadata: Mapping[str, str], entry: Entry
     ) -> None:
         own = {**metadata, **entry.metadata} if entry.metadata else metadata
         message = _message(caller, place, entry.data, entry.content_type, lowered(own))
-        await self._store(caller, bus, place, message, own)
+        await self._store(caller, bus, place, _Made(*_translated(place, molds.make, message)), message, own)
 
     async def _store(
-        self, caller: Caller, bus: EventBus, place: Place, message: Message, metadata: Mapping[str, str]
+        self, caller: Caller, bus: EventBus, place: Place, made: _Made, message: Message, metadata: Mapping[str, str]
     ) -> None:
         """Publish one message; returns once the bus acknowledged it. *metadata* as written may go beside it. What is
         tried again is the same event: a bus absorbs the second one."""
-        send = partial(_send, bus, place, message, _payload(place, message), metadata)
         if caller.app.resilience:
+            send = partial(_send, bus, place, made, message, metadata)
             await self._guards.run(caller.app, f"component:{place.pubsub}", send)
         else:
-            await send()
+            await _send(bus, place, made, message, metadata)
 
 
-def _payload(place: Place, message: Message) -> bytes:
+class _Made(msgspec.Struct, frozen=True):
+    """An event ready for a bus."""
+
+    payload: bytes
+    dedupe: str
+
+
+def _single(message: Message) -> tuple[bytes, str]:
+    payload = caused(wrap(message, datetime.now(UTC)), message.hops)
+    read = heading(payload)
+    return payload, dedupe_id(read.source, read.id)
+
+
+def _translated(place: Place, make: Callable[[Message], tuple[bytes, str]], message: Message) -> tuple[bytes, str]:
     try:
-        return caused(wrap(message, datetime.now(UTC)), message.hops)
+        return make(message)
     except BadMetadata as error:
         code, reason = "ERR_PUBSUB_REQUEST_METADATA", "DAPR_PUBSUB_METADATA_DESERIALIZATION"
         told = f"failed deserializing metadata. Error: {error.message}"
@@ -164,14 +200,13 @@ def _payload(place: Place, message: Message) -> bytes:
         raise _no_event(place, error) from error
 
 
-async def _send(bus: EventBus, place: Place, message: Message, payload: bytes, metadata: Mapping[str, str]) -> None:
+async def _send(bus: EventBus, place: Place, made: _Made, message: Message, metadata: Mapping[str, str]) -> None:
     try:
-        read = heading(payload)
         await bus.publish(
             place.subject,
-            payload,
+            made.payload,
             key=message.metadata.get("partitionkey", "") or message.metadata.get("__key", ""),
-            dedupe=dedupe_id(read.source, read.id),
+            dedupe=made.dedupe,
             output=bool(message.source),
             metadata=metadata if place.component else NOTHING,
         )
