@@ -11,13 +11,15 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from api.errors import EvokeError
 from api.frames import Endpoint
 from api.model import Subscription
 from api.statuses import number
 from eventbus import raw
 from proxy.app_http import failure
-from proxy.forms import name_of, trace_headers
+from proxy.forms import name_of, topic_of, trace_headers
 from proxy.outcomes import DONE, ENDED, MISSING, REFUSED, Outcome, Reply, of_reply
 from proxy.wiring import Wiring
 from replicas.apps.client import BindingAnswer, Item, Place
@@ -68,7 +70,9 @@ class GrpcPoster:
         metadata = {**one.metadata, **trace_headers(one.payload), "pubsubName": self._name}
         try:
             app = self._wiring.apps.grpc(endpoint.address, token)
-            return of_word(await app.topic_event(place, one.payload, metadata, self._seconds))
+            published = topic_of(self._subscription, one.payload, one.metadata)
+            where = msgspec.structs.replace(place, topic=published)
+            return of_word(await app.topic_event(where, one.payload, metadata, self._seconds))
         except EvokeError as error:
             return of_error(error, self._seconds)
 

@@ -17,6 +17,8 @@ from eventbus.cloudevents import Malformed, heading
 from proxy.letters import event_of
 
 EVENT_TYPE = "com.dapr.event.sent"
+WILD = frozenset("+#*>")
+"""Characters of which one at least stands in a topic that means many."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -29,6 +31,15 @@ class Trace(msgspec.Struct, frozen=True):
     tracestate: object = ""
 
 
+class Published(msgspec.Struct, frozen=True):
+    """Where an event says that it was published; of a message that is none its subject does."""
+
+    type: object = ""
+    topic: object = ""
+    subject: object = ""
+
+
+_published = msgspec.json.Decoder(Published)
 _trace = msgspec.json.Decoder(Trace)
 
 
@@ -53,12 +64,26 @@ def _envelope(subscription: Subscription, payload: bytes) -> bytes:
         "datacontenttype": raw.BYTES,
         "source": "Dapr",
         "type": EVENT_TYPE,
-        "topic": subscription.subject,
+        "topic": topic_of(subscription, payload, raw.metadata(payload)),
         "pubsubname": name_of(subscription),
         **trace_headers(payload, all_members=True),
         "data_base64": b64encode(raw.content(payload)).decode(),
     }
     return _encode(members)
+
+
+def topic_of(subscription: Subscription, payload: bytes, metadata: Mapping[str, str]) -> str:
+    """The topic that the event was published on, where the subscription's own stands for many."""
+    if not WILD & set(subscription.subject):
+        return subscription.subject
+    told: object = metadata.get("__topic") or metadata.get("topic")
+    if not told:
+        try:
+            said = _published.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return subscription.subject
+        told = said.subject if said.type in raw.FOREIGN else said.topic
+    return told if isinstance(told, str) and told else subscription.subject
 
 
 def name_of(subscription: Subscription) -> str:

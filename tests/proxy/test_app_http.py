@@ -15,6 +15,7 @@ from api.model import Component, Rule
 from eventbus import raw
 from eventbus.bus import Incoming
 from proxy.outcomes import MISSING, Outcome, of_bulk
+from proxy.owner import Owner
 from tests.proxy.apps_plant import AppPlant
 from tests.proxy.plant import FAST, SUBJECT, event, subscription, until
 from tests.replicas.apps import Answer, HttpServer, Request
@@ -468,3 +469,42 @@ def test_our_own_functions_have_rules_raw_bytes_and_bindings_too() -> None:
     assert (routed["path"], routed["body"]) == ("/large", event(50))
     assert json.loads(enveloped["body"])["data_base64"] == base64.b64encode(b"\x00data").decode()
     assert (bound["path"], bound["body"]) == ("/rest", b"\x00data")
+
+
+def test_a_new_owner_asks_an_app_nothing_and_delivers_at_once() -> None:
+    async def scenario() -> None:
+        async with HttpServer() as app, AppPlant() as plant:
+            await plant.serve(app)
+            await plant.publish(event(1))
+            await plant.drained()
+            await plant.owner.stop()
+
+            plant.owner = Owner(plant.subscription, lambda: plant.bus, plant.wiring, "proxy-1")
+            plant.owner.start()
+            await until(lambda: plant.owner.hold is not None)
+            await plant.publish(event(2))
+            await plant.drained()
+            assert [(one["method"], one["path"]) for one in app.requests] == [("POST", "/take")] * 2
+
+    asyncio.run(scenario())
+
+
+def test_an_app_that_answers_nothing_to_a_whole_batch_is_asked_one_by_one() -> None:
+    async def scenario() -> None:
+        async def poisoned(request: Request) -> Answer:
+            entries = json.loads(request["body"])["entries"]
+            if any(one["event"]["data"]["n"] == 2 for one in entries):
+                return None
+            statuses = [{"entryId": one["entryId"], "status": "SUCCESS"} for one in entries]
+            return 200, {}, json.dumps({"statuses": statuses}).encode()
+
+        sub = subscription(path="/many", bulk_subscribe=True, bulk=5)
+        async with HttpServer(poisoned) as app, AppPlant(sub) as plant:
+            await plant.publish(*(event(n) for n in range(5)))
+            await plant.serve(app)
+            await plant.drained()
+
+            (letter,) = await plant.letters()
+            assert (letter.event_id, letter.reason, letter.attempts) == ("2", "max-attempts", 3)
+
+    asyncio.run(scenario())

@@ -11,7 +11,7 @@ import pytest
 
 from api.model import Rule
 from eventbus import raw
-from proxy.forms import shown, trace_headers
+from proxy.forms import shown, topic_of, trace_headers
 from proxy.outcomes import Outcome
 from proxy.routing import UNMATCHED, Routing
 from tests.proxy.plant import event, subscription
@@ -120,6 +120,29 @@ def test_a_raw_subscription_gets_the_whole_of_an_event() -> None:
 def test_an_event_that_was_published_raw_is_an_event_to_others() -> None:
     assert shown(subscription(), carried(event(1))) == event(1)
     assert shown(subscription(), carried(b"bytes")) == carried(b"bytes")
+
+
+@pytest.mark.parametrize(
+    ("filter", "members", "metadata", "want"),
+    [
+        ("plants/1", {"topic": "other"}, {}, "plants/1"),
+        ("plants/+", {"topic": "plants/7"}, {}, "plants/7"),
+        ("plants/#", {"topic": "plants/7"}, {"topic": "plants/8"}, "plants/8"),
+        ("plants.*", {}, {"__topic": "plants.9"}, "plants.9"),
+        ("plants/+", {"type": "io.evoke.mqtt.message", "subject": "plants/5", "topic": "no"}, {}, "plants/5"),
+        ("plants/+", {"topic": 7}, {}, "plants/+"),
+        ("plants/+", {}, {}, "plants/+"),
+    ],
+)
+def test_the_topic_that_is_told_is_the_one_that_was_published_on(
+    filter: str,  # noqa: A002 - MQTT's word
+    members: dict[str, Any],
+    metadata: dict[str, str],
+    want: str,
+) -> None:
+    payload = json.dumps(json.loads(event(1)) | members).encode()
+
+    assert topic_of(subscription(subject=filter), payload, metadata) == want
 
 
 @pytest.mark.parametrize(
