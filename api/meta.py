@@ -39,11 +39,13 @@ class RevisionKey(msgspec.Struct, frozen=True, order=True):
         return Key(self.namespace, self.function)
 
 
-class SecretKeyRef(msgspec.Struct, frozen=True, kw_only=True, tag="secretKeyRef"):
+class SecretKeyRef(msgspec.Struct, frozen=True, kw_only=True, tag="secretKeyRef", omit_defaults=True):
     """One key of a Secret of the same namespace; the value itself never enters the model."""
 
     name: str
     key: str
+    store: str = ""
+    """Secret store component of the namespace that it stands in; empty: the platform's own Secrets."""
 
 
 class ResourceRef(msgspec.Struct, frozen=True, order=True):

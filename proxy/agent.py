@@ -28,6 +28,7 @@ from eventbus.errors import Unreachable
 from proxy.buses import Buses
 from proxy.closing import Closings
 from proxy.components.components import Components
+from proxy.components.stored_secrets import StoredSecrets
 from proxy.components.surroundings import Surroundings
 from proxy.dapr.caller import Caller
 from proxy.dapr.runtime import Runtime
@@ -52,10 +53,12 @@ class ProxyAgent:
     def __init__(self, settings: ProxySettings, boot_id: str, wiring: Wiring, connected: Callable[[], bool]) -> None:
         self._settings, self._boot_id, self._wiring = settings, boot_id, wiring
         self._connected = connected
-        self.buses = Buses(settings)
-        self.sources = Sources(settings, self.buses)
-        self.subscriptions = Subscriptions(wiring, self.buses, settings.agent, settings.cache)
         self.components = Components(_surroundings(settings, wiring))
+        secrets = StoredSecrets(settings.resolve, self.components)
+        reaching = msgspec.structs.replace(settings, resolve=secrets.resolve)
+        self.buses = Buses(reaching)
+        self.sources = Sources(reaching, self.buses)
+        self.subscriptions = Subscriptions(wiring, self.buses, settings.agent, settings.cache)
         self.runtime = Runtime(
             self.buses,
             self.components,

@@ -32,10 +32,9 @@ def read_component(resource: Resource, scope: Scope) -> ComponentModel:
     """*resource* holds a ComponentSpec. Never raises: what does not hold stands in ``problems``."""
     spec: ComponentSpec = resource.spec
     store = spec.auth.secret_store if spec.auth else ""
-    model = _read(resource.key, spec, app_id=spec.scopes[0] if len(spec.scopes) == 1 else "")
-    component = msgspec.structs.replace(
-        model.component, scopes=spec.scopes, secret_store="" if store == PLATFORM_SECRETS else store
-    )
+    store = "" if store == PLATFORM_SECRETS else store
+    model = _read(resource.key, spec, app_id=spec.scopes[0] if len(spec.scopes) == 1 else "", store=store)
+    component = msgspec.structs.replace(model.component, scopes=spec.scopes, secret_store=store)
     notes = (*model.notes, *support.notes("Component", spec, scope.capabilities))
     problems = model.problems
     if resource.key.name in scope.buses and model.bus is not None:
@@ -54,8 +53,8 @@ def read_own(function: Key, serving: ServingBody, app_id: str) -> Iterator[tuple
             yield path, _placed(model, path)
 
 
-def _read(key: Key, body: ComponentBody, *, app_id: str) -> ComponentModel:
-    given = {item.name: _option(item) for item in body.metadata if item.env_ref is None}
+def _read(key: Key, body: ComponentBody, *, app_id: str, store: str = "") -> ComponentModel:
+    given = {item.name: _option(item, store) for item in body.metadata if item.env_ref is None}
     component = Component(
         key=key,
         type=body.type.lower(),
@@ -112,9 +111,10 @@ def _unknown(problem: Problem, type_: str) -> Problem:
     return msgspec.structs.replace(problem, code="NotYet", message=message)
 
 
-def _option(item: MetadataItem) -> Option:
-    if item.secret_key_ref is not None:
-        return SecretKeyRef(name=item.secret_key_ref.name, key=item.secret_key_ref.key or item.secret_key_ref.name)
+def _option(item: MetadataItem, store: str) -> Option:
+    given = item.secret_key_ref
+    if given is not None:
+        return SecretKeyRef(name=given.name, key=given.key or given.name, store=store)
     return _plain(item.value)
 
 

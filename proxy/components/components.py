@@ -9,7 +9,7 @@ from typing import Any
 from api.component_scopes import permits
 from api.errors import NotFound
 from api.frames import ComponentReading
-from api.meta import Key
+from api.meta import Key, SecretKeyRef
 from api.model import App, Component, Option
 from proxy.components.app_state import AppState, prefix
 from proxy.components.link import Link
@@ -114,18 +114,27 @@ class Components:
         store = Key(component.key.namespace, component.secret_store)
         if not component.secret_store or (store.name == BUILT_IN and store not in self._declared):
             return self._around.resolve(component.key.namespace, option)
+        return value_of(option, await self.stored(store, option.name))
+
+    async def stored(self, store: Key, name: str) -> Mapping[str, str]:
+        """The keys and values of one secret of a store, whoever may read it; raises EvokeError."""
         link = self._links.get(store)
         if link is None or link.declared.kind != "secretstores":
             raise NotFound(f"there is no secret store {store.name} in namespace {store.namespace}")
-        pairs: Mapping[str, str] = await (await link.instance()).secret(option.name, {})
-        if option.key not in pairs:
-            raise NotFound(f"secret {option.name} of secret store {store.name} has no key {option.key}")
-        return pairs[option.key]
+        pairs: Mapping[str, str] = await (await link.instance()).secret(name, {})
+        return pairs
 
     def _retire(self, link: Link) -> None:
         task = asyncio.get_running_loop().create_task(link.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+def value_of(option: SecretKeyRef, pairs: Mapping[str, str]) -> str:
+    """What *option* means of the secret it names; raises NotFound."""
+    if option.key not in pairs:
+        raise NotFound(f"secret {option.name} has no key {option.key} in its store")
+    return pairs[option.key]
 
 
 _WORDS = {

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from api.actions import Observed, Plan, Publish, Resource
-from api.meta import Key, RevisionKey
+from api.meta import Key, RevisionKey, SecretKeyRef
 from api.model import AppDeclaration, AppSubscription, Rule, Snapshot, Subscription
 from controller.plan import plan
 from tests.controller import worlds
@@ -432,6 +432,18 @@ def test_a_component_that_does_not_hold_takes_part_in_nothing(text: str, reason:
     assert [(one.type, one.status, one.reason) for one in status.conditions] == [("Accepted", "False", reason)]
     assert part in status.conditions[0].message
     assert published(made).components == ()
+
+
+def test_secrets_of_a_store_are_asked_of_that_store() -> None:
+    text = KAFKA.replace("authType, value: none}", "authType, value: password}, {name: saslUsername, value: me}, "
+                         "{name: saslPassword, secretKeyRef: {name: kafka}}")  # fmt: skip
+    stored = published(planned([f"{text}\nauth: {{secretStore: vault}}\n"]))
+    builtin = published(planned([f"{text}\nauth: {{secretStore: kubernetes}}\n"]))
+
+    assert stored.buses[0].options["saslPassword"] == SecretKeyRef(name="kafka", key="kafka", store="vault")
+    assert stored.components[0].secret_store == "vault"
+    assert builtin.buses[0].options["saslPassword"] == SecretKeyRef(name="kafka", key="kafka")
+    assert b"store" not in msgspec.json.encode(SecretKeyRef(name="kafka", key="kafka"))
 
 
 def test_a_component_is_connected_as_far_as_proxies_say() -> None:
