@@ -9,21 +9,20 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import msgspec
 
-from eventbus.errors import BusError, TooLarge
+from eventbus.errors import BusError, TooLarge, Unreachable
 from eventbus.jetstream.api import EXPECT_LAST, NANOSECONDS, NO_MESSAGE, NO_STREAM, WRONG_LAST, ApiError, JetStream
 from eventbus.jetstream.connection import Connection, status
 from eventbus.jetstream.publishing import BATCH_COMMIT, BATCH_ID, BATCH_SEQUENCE
+from proxy.components.jetstream_messages import ABSENT, OPERATION, SEQUENCE, STAMP, TTL, Got, Kept, item, kept, revision
 from proxy.components.jetstream_names import token
 from proxy.components.protocols import (
     Change,
     ComponentFailed,
-    EtagInvalid,
     EtagMismatch,
     Item,
     Remove,
@@ -32,27 +31,20 @@ from proxy.components.protocols import (
     Write,
 )
 
-OPERATION, TTL, SEQUENCE, STAMP = "KV-Operation", "Nats-TTL", "Nats-Sequence", "Nats-Time-Stamp"
 MARKER_TTL = "60s"
 """How long the mark of a deleted key stays, where the bucket lets single messages expire."""
 TRIES = 5
 """Of a write whose key somebody else deleted, or made and deleted, at the same moment."""
+READY_WITHIN = 2.0
+"""Seconds that a call waits for a server that is away."""
+LOOK_WITHIN = 1.0
+"""Seconds for one look at the bucket."""
+AGAIN = 0.1
+"""Seconds between two looks for the bucket."""
 LARGEST_BATCH = 1000
 """Messages of an atomic batch, the server's limit."""
 ASIDE = 1024
 """Bytes of a message that are no value: subject and headers."""
-
-
-class Kept(NamedTuple):
-    """The newest message of a key."""
-
-    value: bytes
-    revision: int
-    deleted: bool
-    expires: str
-
-
-ABSENT = Kept(b"", 0, True, "")
 
 
 class _Config(msgspec.Struct):
@@ -76,10 +68,13 @@ class JetStreamState:
         self._js = JetStream(self._connection)
         self.stream, self._subject, self._memory = f"KV_{bucket}", f"$KV.{bucket}.", memory
         self._config = _Config()
+        self._there = asyncio.Event()
+        """Connected, and the bucket was seen since."""
+        self._looking: asyncio.Task[None] | None = None
 
     @property
     def trouble(self) -> ComponentFailed | None:
-        if self._connection.connected:
+        if self._there.is_set():
             return None
         error = self._connection.trouble
         reason = error.reason if error is not None else "Unreachable"
@@ -89,23 +84,53 @@ class JetStreamState:
         with _translated():
             version = await self._connection.connect()
             await self._ensure()
-        self._connection.on_up.append(self._ensure)
+        self._connection.on_up.append(self._up)
+        self._connection.on_down.append(self._there.clear)
+        self._there.set()
         return f"nats {version}, bucket {self.stream.removeprefix('KV_')}"
 
     async def probe(self) -> None:
         """The connection looks by itself."""
 
     async def close(self) -> None:
+        self._there.clear()
+        if self._looking is not None:
+            self._looking.cancel()
         await self._connection.close()
 
+    async def _up(self) -> None:
+        """Connected again: see to the bucket, for a broker that was started anew may not be ready, or have lost it."""
+        if self._looking is not None:
+            self._looking.cancel()
+        self._looking = asyncio.get_running_loop().create_task(self._look(), name=f"look for {self.stream}")
+
+    async def _look(self) -> None:
+        while self._connection.connected:
+            with suppress(BusError):
+                await self._ensure()
+                self._there.set()
+                return
+            await asyncio.sleep(AGAIN)
+
+    async def _ready(self) -> None:
+        """Wait a little for a server that is on its way back; raises ComponentFailed."""
+        if not self._there.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(READY_WITHIN):
+                    await self._there.wait()
+        if trouble := self.trouble:
+            raise trouble
+
     async def get(self, keys: Sequence[str]) -> list[Item | None]:
+        await self._ready()
         with _translated():
-            return [_item(kept) for kept in await asyncio.gather(*(self._newest(key) for key in keys))]
+            return [item(found) for found in await asyncio.gather(*(self._newest(key) for key in keys))]
 
     async def change(self, change: Change) -> None:
         await self.transact([change])
 
     async def transact(self, changes: Sequence[Change]) -> None:
+        await self._ready()
         with _translated():
             for _try in range(TRIES):
                 try:
@@ -132,19 +157,19 @@ class JetStreamState:
     async def _expected(self, change: Change) -> int | None:
         """The revision that the key must have; None: any, _NOTHING: there is nothing to do. Raises EtagMismatch."""
         first = isinstance(change, Write) and change.concurrency == "first-write"
-        etag = _revision(change.etag) if change.etag else 0
+        etag = revision(change.etag) if change.etag else 0
         if not etag and not first and isinstance(change, Write):
             return None
-        kept = await self._newest(change.key)
+        found = await self._newest(change.key)
         if etag:
-            if kept.deleted or kept.revision != etag:
+            if found.deleted or found.revision != etag:
                 raise EtagMismatch(change.key)
             return etag
         if first:
-            if not kept.deleted:
+            if not found.deleted:
                 raise EtagMismatch(change.key)
-            return kept.revision
-        return _NOTHING if kept.deleted else None
+            return found.revision
+        return _NOTHING if found.deleted else None
 
     @staticmethod
     def _follow(messages: dict[str, tuple[Change, int | None]], change: Change) -> None:
@@ -197,7 +222,7 @@ class JetStreamState:
             return ABSENT
         if status(reply.headers):
             raise ApiError(NO_MESSAGE, f"a read was refused: {status(reply.headers)}", self.stream)
-        return _kept(reply.data, reply.headers or {})
+        return kept(reply.data, reply.headers or {})
 
     async def _asked(self, subject: str) -> Kept:
         try:
@@ -206,15 +231,19 @@ class JetStreamState:
             if error.number == NO_MESSAGE:
                 return ABSENT
             raise
-        message = msgspec.json.decode(reply, type=_Got).message
+        message = msgspec.json.decode(reply, type=Got).message
         lines = message.hdrs.decode().split("\r\n")[1:]
         headers = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines) if name}
-        return _kept(message.data, {**headers, SEQUENCE: str(message.seq), STAMP: message.time})
+        return kept(message.data, {**headers, SEQUENCE: str(message.seq), STAMP: message.time})
 
     async def _ensure(self) -> None:
         """The bucket as it is, or a new one; a broker that was started anew has lost one in memory."""
         try:
-            found = await self._js.call(f"STREAM.INFO.{self.stream}")
+            # a server that has just started loses requests, and answers them when it is asked again
+            async with asyncio.timeout(LOOK_WITHIN):
+                found = await self._js.call(f"STREAM.INFO.{self.stream}")
+        except TimeoutError:
+            raise Unreachable(f"JetStream did not say whether there is {self.stream}") from None
         except ApiError as error:
             if error.number != NO_STREAM:
                 raise
@@ -238,45 +267,6 @@ class JetStreamState:
 
 
 _NOTHING = -1
-
-
-class _Stored(msgspec.Struct):
-    seq: int
-    time: str
-    data: bytes = b""
-    hdrs: bytes = b""
-
-
-class _Got(msgspec.Struct):
-    message: _Stored
-
-
-def _revision(etag: str) -> int:
-    """Raises EtagInvalid; 0 is the revision of no value."""
-    if not (etag.isascii() and etag.isdigit() and len(etag) < 20):
-        raise EtagInvalid(f"etag `{etag[:40]}` is none of this store: they are numbers")
-    return int(etag) or 1 << 62
-
-
-def _kept(value: bytes, headers: Mapping[str, str]) -> Kept:
-    deleted = headers.get(OPERATION, "") in {"DEL", "PURGE"} or "Nats-Marker-Reason" in headers
-    return Kept(value, int(headers[SEQUENCE]), deleted, _expires(headers))
-
-
-def _expires(headers: Mapping[str, str]) -> str:
-    """When a message goes, as ttlExpireTime says it; its Nats-TTL is a Go duration as we write it, or seconds."""
-    seconds = headers.get(TTL, "").removesuffix("s")
-    if not seconds.isdigit() or not seconds.isascii():
-        return ""
-    stored = datetime.fromisoformat(headers[STAMP][:19]).replace(tzinfo=UTC)
-    return (stored + timedelta(seconds=int(seconds))).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _item(kept: Kept) -> Item | None:
-    if kept.deleted:
-        return None
-    metadata = {"ttlExpireTime": kept.expires} if kept.expires else {}
-    return Item(value=kept.value, etag=str(kept.revision), metadata=metadata)
 
 
 @contextmanager

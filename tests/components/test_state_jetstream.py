@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from api.meta import Key
 from api.model import Component
-from proxy.components import link
+from proxy.components import jetstream_bucket
 from proxy.components.components import Components
 from proxy.components.jetstream_names import own_bucket, token
 from proxy.components.protocols import ComponentFailed, EtagMismatch, Remove, StateStore, TooMuch, Unsupported, Write
@@ -112,7 +112,7 @@ def test_what_is_too_large(nats: Nats) -> None:
 @pytest.mark.broker
 @pytest.mark.parametrize("type_", ["state.jetstream", "state.in-memory"])
 def test_a_server_that_goes_and_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_: str) -> None:
-    monkeypatch.setattr(link, "PROBE_EVERY", 0.05)
+    monkeypatch.setattr(jetstream_bucket, "READY_WITHIN", 0.05)
     server = start_nats(tmp_path, "os")
 
     async def body(here: Components, store: StateStore, _: Any) -> None:
