@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-
-import msgspec
 
 from api import topics
 from api.component_scopes import names, permits
@@ -16,58 +14,17 @@ from api.meta import Key
 from api.model import App
 from api.topic_scopes import Direction, denied
 from eventbus.bus import EventBus
-from eventbus.cloudevents import Malformed, dedupe_id, heading
+from eventbus.cloudevents import Malformed
 from eventbus.errors import BusError, BusFull, TooLarge
-from eventbus.raw import NOTHING
 from proxy.buses import Buses
 from proxy.dapr.caller import Caller, identity
 from proxy.dapr.directory import Directory
 from proxy.dapr.errors import DaprError
 from proxy.dapr.guards import Guards
-from proxy.envelope import BadMetadata, Message, wrap
-from proxy.hops import caused
-from proxy.molds import Mold, molded
+from proxy.dapr.messages import Batch, Entry, Made, Place, no_event, single
 
 REMEMBERED = 10_000
 """Topics of apps whose place is known without looking."""
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """One message of a bulk publish; *metadata* adds to that of the request."""
-
-    id: str
-    data: bytes
-    content_type: str = ""
-    metadata: Mapping[str, str] = {}
-
-
-class Place(msgspec.Struct, frozen=True):
-    """Where one app's publishes to one topic go."""
-
-    pubsub: str
-    topic: str
-    bus: Key
-    subject: str
-    component: bool = False
-    """What goes beside the event means something there."""
-
-
-class Molds:
-    """Makes the events of one bulk publish."""
-
-    def __init__(self, now: datetime) -> None:
-        self._now = now
-        self._molds: dict[str, Mold] = {}
-
-    def make(self, message: Message) -> tuple[bytes, str]:
-        """Payload and what a bus knows duplicates by; raises BadMetadata and Malformed."""
-        if not molded(message):
-            return _single(message)
-        mold = self._molds.get(message.content_type)
-        if mold is None:
-            mold = self._molds[message.content_type] = Mold(message, self._now)
-        id_, payload = mold.event(message.body)
-        return payload, dedupe_id(mold.source, id_)
 
 
 class Publisher:
@@ -86,9 +43,8 @@ class Publisher:
     ) -> None:
         """Return once the bus has acknowledged the event."""
         place = self.place(caller, pubsub, topic)
-        message = _message(caller, place, data, content_type, lowered(metadata))
-        made = _Made(*_translated(place, _single, message))
-        await self._store(caller, self._bus(place), place, made, message, metadata)
+        made = single(caller, place, data, content_type, metadata, datetime.now(UTC))
+        await self._store(caller, self._bus(place), place, made)
 
     async def publish_bulk(
         self, caller: Caller, pubsub: str, topic: str, entries: Sequence[Entry], metadata: Mapping[str, str]
@@ -99,19 +55,22 @@ class Publisher:
         if not all(ids) or len(set(ids)) != len(ids):
             message = f"error marshaling events to bytes for topic {topic} pubsub {pubsub}. error: "
             raise unreadable(message + "entryId is duplicated or not present for entry", pubsub)
-        bus, molds = self._bus(place), Molds(datetime.now(UTC))
+        bus, batch = self._bus(place), Batch(caller, place, metadata, datetime.now(UTC))
+        errors: dict[str, str] = {}
+        made: list[Made] = []
+        for entry in entries:
+            try:
+                made.append(batch.make(entry))
+            except DaprError as error:
+                errors[entry.id] = error.message
         # started in their order: the bus stores what one connection publishes in that order
-        results = await asyncio.gather(
-            *(self._store_entry(bus, molds, caller, place, metadata, entry) for entry in entries),
-            return_exceptions=True,
-        )
-        failed: list[tuple[str, str]] = []
-        for entry, result in zip(entries, results, strict=True):
+        sent = await asyncio.gather(*(self._store(caller, bus, place, one) for one in made), return_exceptions=True)
+        for one, result in zip(made, sent, strict=True):
             if isinstance(result, EvokeError):
-                failed.append((entry.id, result.message))
+                errors[one.entry] = result.message
             elif isinstance(result, BaseException):
                 raise result
-        return failed
+        return [(entry.id, errors[entry.id]) for entry in entries if entry.id in errors]
 
     def place(self, caller: Caller, pubsub: str, topic: str) -> Place:
         """Bus and subject that a publish of *caller* means; raises DaprError as Dapr words it."""
@@ -157,88 +116,23 @@ class Publisher:
             raise not_found(place.pubsub)
         return bus
 
-    async def _store_entry(
-        self, bus: EventBus, molds: Molds, caller: Caller, place: Place, metadata: Mapping[str, str], entry: Entry
-    ) -> None:
-        own = {**metadata, **entry.metadata} if entry.metadata else metadata
-        message = _message(caller, place, entry.data, entry.content_type, lowered(own))
-        await self._store(caller, bus, place, _Made(*_translated(place, molds.make, message)), message, own)
-
-    async def _store(
-        self, caller: Caller, bus: EventBus, place: Place, made: _Made, message: Message, metadata: Mapping[str, str]
-    ) -> None:
-        """Publish one message; returns once the bus acknowledged it. *metadata* as written may go beside it. What is
-        tried again is the same event: a bus absorbs the second one."""
-        if caller.app.resilience:
-            send = partial(_send, bus, place, made, message, metadata)
-            await self._guards.run(caller.app, f"component:{place.pubsub}", send)
-        else:
-            await _send(bus, place, made, message, metadata)
+    def _store(self, caller: Caller, bus: EventBus, place: Place, made: Made) -> Awaitable[None]:
+        """Publish one event; returns once the bus acknowledged it. What is tried again is the same event: a bus
+        absorbs the second one."""
+        if not caller.app.resilience:
+            return _send(bus, place, made)
+        return self._guards.run(caller.app, f"component:{place.pubsub}", partial(_send, bus, place, made))
 
 
-class _Made(msgspec.Struct, frozen=True):
-    """An event ready for a bus."""
-
-    payload: bytes
-    dedupe: str
-
-
-def _single(message: Message) -> tuple[bytes, str]:
-    payload = caused(wrap(message, datetime.now(UTC)), message.hops)
-    read = heading(payload)
-    return payload, dedupe_id(read.source, read.id)
-
-
-def _translated(place: Place, make: Callable[[Message], tuple[bytes, str]], message: Message) -> tuple[bytes, str]:
-    try:
-        return make(message)
-    except BadMetadata as error:
-        code, reason = "ERR_PUBSUB_REQUEST_METADATA", "DAPR_PUBSUB_METADATA_DESERIALIZATION"
-        told = f"failed deserializing metadata. Error: {error.message}"
-        raise DaprError(400, "INVALID_ARGUMENT", code, told, reason, place.pubsub) from error
-    except Malformed as error:
-        raise _no_event(place, error) from error
-
-
-async def _send(bus: EventBus, place: Place, made: _Made, message: Message, metadata: Mapping[str, str]) -> None:
+async def _send(bus: EventBus, place: Place, made: Made) -> None:
     try:
         await bus.publish(
-            place.subject,
-            made.payload,
-            key=message.metadata.get("partitionkey", "") or message.metadata.get("__key", ""),
-            dedupe=made.dedupe,
-            output=bool(message.source),
-            metadata=metadata if place.component else NOTHING,
+            place.subject, made.payload, key=made.key, dedupe=made.dedupe, output=made.output, metadata=made.beside
         )
     except Malformed as error:
-        raise _no_event(place, error) from error
+        raise no_event(place.pubsub, error) from error
     except BusError as error:
         raise _failed(place, error) from error
-
-
-def _no_event(place: Place, error: Malformed) -> DaprError:
-    # Dapr answers 500, which its clients take for a reason to try again
-    code, reason = "ERR_PUBSUB_CLOUD_EVENTS_SER", "DAPR_PUBSUB_CLOUD_EVENT_CREATION"
-    return DaprError(400, "INVALID_ARGUMENT", code, error.message, reason, place.pubsub)
-
-
-def lowered(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Metadata names count without regard to case."""
-    return {name.lower(): value for name, value in metadata.items()}
-
-
-def _message(caller: Caller, place: Place, data: bytes, content_type: str, metadata: Mapping[str, str]) -> Message:
-    return Message(
-        body=data,
-        content_type=content_type or "text/plain",
-        metadata=metadata,
-        source=identity(caller.app),
-        topic=place.topic,
-        pubsub=place.pubsub,
-        traceparent=caller.traceparent,
-        tracestate=caller.tracestate,
-        hops=caller.hops,
-    )
 
 
 def not_found(pubsub: str, because: str = "") -> DaprError:

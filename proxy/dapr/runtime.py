@@ -26,7 +26,8 @@ from proxy.dapr.crowd import Crowd, Held
 from proxy.dapr.errors import unauthenticated
 from proxy.dapr.guards import Guards
 from proxy.dapr.invocation import Answered, Content, Headers, Invocation, Invoker, fault
-from proxy.dapr.publishing import Entry, Place, Publisher
+from proxy.dapr.messages import Entry, Place
+from proxy.dapr.publishing import Publisher
 from proxy.dapr.secrets import Secrets
 from proxy.dapr.states import Found, States
 from proxy.wiring import Wiring

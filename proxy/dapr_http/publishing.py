@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from proxy.dapr.publishing import Entry, unreadable
+from proxy.dapr.messages import Entry
+from proxy.dapr.publishing import unreadable
 from proxy.dapr.runtime import Runtime
 from proxy.dapr_http.call import Call, Reply, json_reply
 
