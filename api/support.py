@@ -240,7 +240,7 @@ class Leaf(msgspec.Struct, frozen=True):
 def leaves(value: Any, pattern: str = "", path: str = "") -> Iterator[Leaf]:
     """Every field of a body that holds something; what is written like its default counts as not set."""
     if isinstance(value, msgspec.Struct):
-        for field in msgspec.structs.fields(value):
+        for field in _fields(type(value)):
             inner = getattr(value, field.name)
             if inner != field.default:
                 yield from _below(inner, f"{pattern}.{field.encode_name}", f"{path}.{field.encode_name}")

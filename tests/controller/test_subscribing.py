@@ -473,6 +473,20 @@ def test_a_breaker_that_cannot_be_compiled_is_refused() -> None:
     assert message.startswith("spec.policies.circuitBreakers.fuse.trip: `failures` is not counted")
 
 
+def test_every_substrate_has_the_same_snapshot() -> None:
+    texts = [
+        APP,
+        APP.replace("name: shop", "name: port").replace("app-id: orders", "app-port: '3000'"),
+        KAFKA,
+        SUBSCRIPTION,
+    ]
+    resources = [resource(text) for text in texts]
+    seen = deployed(resources)
+    elsewhere = msgspec.structs.replace(seen, capabilities=frozenset({"images", "volumes"}))
+
+    assert published(plan(worlds.world(resources, seen))) == published(plan(worlds.world(resources, elsewhere)))
+
+
 def test_the_same_resources_give_the_same_bytes_in_any_order() -> None:
     texts = [APP, OTHER, OURS, KAFKA, TICK, SUBSCRIPTION, RESILIENCY]
 
