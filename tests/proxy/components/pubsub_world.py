@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -19,7 +19,7 @@ from proxy.components import registry
 from proxy.settings import ProxySettings
 from proxy.sources import Sources
 from tests.brokers import Nats
-from tests.proxy.plant import FAST, REVISION, Plant, Replica, until
+from tests.proxy.plant import FAST, REVISION, Plant, Replica
 
 WITHIN = 30.0
 _namespaces = itertools.count()
@@ -41,9 +41,18 @@ class Joined:
 class World:
     """One component of a namespace of its own, on a platform whose embedded broker is *nats*."""
 
-    def __init__(self, directory: Path, nats: Nats, type_: str, metadata: Mapping[str, str], name: str = "bus") -> None:
-        self.namespace = f"w{next(_namespaces)}"
-        component = Component(key=Key(self.namespace, name), type=type_, version="v1", metadata=dict(metadata))
+    def __init__(
+        self,
+        directory: Path,
+        nats: Nats,
+        type_: str,
+        metadata: Mapping[str, str],
+        name: str = "bus",
+        namespace: str = "",
+    ) -> None:
+        """*namespace*: that of another world, whose next proxy this is; empty: a new one."""
+        self.namespace = namespace or f"w{next(_namespaces)}"
+        component = Component(key=Key(self.namespace, "bus"), type=type_, version="v1", metadata=dict(metadata))
         assert registry.problems(component) == ()
         declared = registry.find(type_)
         assert declared is not None
@@ -125,4 +134,14 @@ class World:
                         break
 
 
-__all__ = ["World", "until"]
+def run(world: World, test: Callable[[World], Coroutine[Any, Any, None]]) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(90), world:
+            await test(world)
+
+    asyncio.run(main())
+
+
+def topic(world: World, name: str = "orders") -> str:
+    """One that no other test has."""
+    return f"t.{world.namespace}.{name}"

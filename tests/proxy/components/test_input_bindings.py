@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +18,15 @@ from eventbus.kafka.settings import Settings
 from eventbus.kafka.topics import Topics
 from proxy.settings import ProxySettings
 from proxy.sources import Sources
-from tests.brokers import Nats, start_nats
-from tests.kafka import Kafka, start_kafka
-from tests.mosquitto import Mosquitto, start_mosquitto
+from tests.brokers import Nats
+from tests.kafka import Kafka
+from tests.mosquitto import Mosquitto
 from tests.proxy.components.binding_world import Binding, body
 from tests.proxy.plant import until
 from tests.sources.mqtt_world import Publisher as Device
 
 pytestmark = pytest.mark.broker
 EVENT = b'{"specversion":"1.0","id":"1","source":"/a","type":"t","data":1}'
-
-
-@pytest.fixture(scope="module")
-def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nats]:
-    server = start_nats(tmp_path_factory.mktemp("nats"), "os")
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    cluster = start_kafka(tmp_path_factory.mktemp("kafka"))
-    yield cluster
-    cluster.stop()
-
-
-@pytest.fixture(scope="module")
-def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
-    broker = start_mosquitto(tmp_path_factory.mktemp("mosquitto"))
-    yield broker
-    broker.stop()
 
 
 def run(binding: Binding, test: Callable[[Binding], Coroutine[Any, Any, None]]) -> None:

@@ -2,105 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from base64 import b64decode
-from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from eventbus import raw
-from tests.brokers import Nats, start_nats
-from tests.kafka import Kafka, start_kafka
-from tests.mosquitto import Mosquitto, start_mosquitto
-from tests.proxy.components.pubsub_world import World, until
-from tests.proxy.plant import Answer, Replica, event
-from tests.redis import Redis, start_redis
+from tests.proxy.components.pubsub_world import World, run, topic
+from tests.proxy.plant import Answer, Replica, event, until
 
 pytestmark = pytest.mark.broker
-
-
-@pytest.fixture(scope="module")
-def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nats]:
-    server = start_nats(tmp_path_factory.mktemp("nats"), "os")
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    cluster = start_kafka(tmp_path_factory.mktemp("kafka"))
-    yield cluster
-    cluster.stop()
-
-
-@pytest.fixture(scope="module")
-def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
-    broker = start_mosquitto(tmp_path_factory.mktemp("mosquitto"))
-    yield broker
-    broker.stop()
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
-    server = start_redis(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def streams(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nats]:
-    """Somebody else's NATS."""
-    server = start_nats(tmp_path_factory.mktemp("streams"), "os")
-    yield server
-    server.stop()
-
-
-TYPES = ["in-memory", "kafka", "mqtt3", "redis", "jetstream"]
-
-
-@pytest.fixture(params=TYPES)
-def world(request: pytest.FixtureRequest, tmp_path: Path, nats: Nats) -> World:
-    return made(request.param, request, tmp_path, nats)
-
-
-def made(type_: str, request: pytest.FixtureRequest, tmp_path: Path, nats: Nats) -> World:
-    metadata: dict[str, str] = {}
-    if type_ == "kafka":
-        metadata = {"brokers": request.getfixturevalue("kafka").bootstrap, "authType": "none"}
-    elif type_ == "mqtt3":
-        metadata = {"url": f"tcp://127.0.0.1:{request.getfixturevalue('mosquitto').port}"}
-    elif type_ == "redis":
-        metadata = {"redisHost": request.getfixturevalue("redis").host}
-    elif type_ == "jetstream":
-        metadata = {"natsURL": _stream(request.getfixturevalue("streams"))}
-    return World(tmp_path, nats, f"pubsub.{type_}", metadata)
-
-
-def _stream(server: Nats) -> str:
-    """The server's address, with a stream for every topic of these tests."""
-    from tests.sources.nats_world import outsider
-
-    async def make() -> None:
-        async with outsider(server.options) as client:
-            await client.stream("THEIRS", "t.>")
-
-    asyncio.run(make())
-    return server.url.replace("nats://", f"nats://{server.user}:{server.password}@")
-
-
-def run(world: World, test: Callable[[World], Coroutine[Any, Any, None]]) -> None:
-    async def main() -> None:
-        async with asyncio.timeout(90), world:
-            await test(world)
-
-    asyncio.run(main())
-
-
-def topic(world: World, name: str = "orders") -> str:
-    return f"t.{world.namespace}.{name}"
 
 
 def test_what_is_published_arrives_once_in_every_app(world: World) -> None:
@@ -132,6 +43,7 @@ def test_a_poison_event_blocks_neither_the_others_nor_its_own_end(world: World) 
         for number in range(10):
             await world.bus.publish(topic(world), event(number, f"k{number}"), dedupe=f"d{number}")
         await until(lambda: len({one["id"] for one in replica.events}) == 10, 30)
+        await until(lambda: len(replica.events) == 12, 30)
         await plant.drained(20)
         (letter,) = await plant.letters()
 
@@ -156,16 +68,6 @@ def test_raw_bytes_come_out_as_they_went_in(world: World) -> None:
         assert b64decode(replica.events[0]["data_base64"]) == body
 
     run(world, test)
-
-
-@pytest.fixture
-def memory(request: pytest.FixtureRequest, tmp_path: Path, nats: Nats) -> World:
-    return made("in-memory", request, tmp_path, nats)
-
-
-@pytest.fixture
-def mqtt(request: pytest.FixtureRequest, tmp_path: Path, nats: Nats) -> World:
-    return made("mqtt3", request, tmp_path, nats)
 
 
 def test_a_topic_of_memory_that_ends_in_a_star_means_all_that_begin_so(memory: World) -> None:
