@@ -61,9 +61,17 @@ def _redis(directory: Path) -> Iterator[Addresses]:
         broker.stop()
 
 
+@contextmanager
+def _node(_directory: Path) -> Iterator[Addresses]:
+    if shutil.which("node") is None and not os.environ.get("CI"):
+        pytest.skip("pages with an app in Node need it: apt-get install nodejs")
+    yield {}
+
+
 BROKERS: Mapping[str, Callable[[Path], AbstractContextManager[Addresses]]] = {
     "kafka": _kafka,
     "mosquitto": _mosquitto,
+    "node": _node,
     "redis": _redis,
 }
 
