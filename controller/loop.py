@@ -194,5 +194,5 @@ class Loop:
 
 
 def _soonest(requeue: timedelta | None, wait: float | None) -> float | None:
-    waits = [one for one in (requeue.total_seconds() if requeue else None, wait) if one is not None]
+    waits = [one for one in (requeue.total_seconds() if requeue is not None else None, wait) if one is not None]
     return min(waits, default=None)

@@ -13,6 +13,9 @@ from controller.deployment import Deployment
 from controller.reading import Models
 from controller.subscribing import Subscribed, subscribe
 
+SOON = timedelta(milliseconds=50)
+"""Until the next plan where this one waits for the statuses to be written."""
+
 
 def plan(world: World) -> Plan:
     """What to do now so that the world comes to be as declared; nothing when it is."""
@@ -27,7 +30,7 @@ def plan(world: World) -> Plan:
             remains(world),
         ),
         statuses=statuses.all_of(world, models, deployments, subscribed),
-        requeue=timedelta(0) if streams.unstored(deployments, world.observed) else None,
+        requeue=SOON if streams.unstored(deployments, world.observed) else None,
     )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -12,7 +12,7 @@ from api.documents import decode_spec
 from api.errors import EvokeError
 from api.kinds import CORE
 from api.meta import Key
-from controller.loop import FIRST_WAIT, LONGEST_WAIT, Loop, Repeats
+from controller.loop import FIRST_WAIT, LONGEST_WAIT, Loop, Repeats, _soonest
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -136,6 +136,12 @@ def test_a_change_wakes_it():
             await until(lambda: "g" in builds(substrate), substrate.acted)
 
     asyncio.run(go())
+
+
+def test_the_next_pass_comes_as_soon_as_anybody_asks():
+    assert _soonest(timedelta(0), 3.0) == 0.0
+    assert _soonest(None, 3.0) == 3.0
+    assert _soonest(None, None) is None
 
 
 def test_repeats_are_held_back_ever_longer_and_forgotten_when_not_asked():

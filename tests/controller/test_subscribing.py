@@ -12,7 +12,7 @@ import pytest
 from api.actions import Observed, Plan, Publish, Resource
 from api.meta import Key, RevisionKey, SecretKeyRef
 from api.model import AppDeclaration, AppSubscription, Rule, Snapshot, Subscription
-from controller.plan import plan
+from controller.plan import SOON, plan
 from tests.controller import worlds
 from tests.controller.worlds import resource
 
@@ -353,7 +353,7 @@ def test_a_stream_is_subscribed_once_the_status_knows_it() -> None:
     seen = msgspec.structs.replace(deployed(resources), streams={"default/shop": (asked,)})
     first = plan(worlds.world(resources, seen))
     assert subscriptions(first) == {}
-    assert first.requeue == timedelta(0)
+    assert first.requeue == SOON
 
     (status,) = [one for one in first.statuses if one.kind == "Function"]
     stored: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(status.fields))
