@@ -68,9 +68,10 @@ class StreamTable(ReplicaTable):
         return listed or not self._seen
 
     def _offered(self) -> int:
-        """Events that one stream holds: as many as a replica takes."""
-        ready = (one for revision in self._followed for one in self._shared.ready(revision))
-        return max((one.credit for one in ready), default=self._credit_of_each or CREDIT)
+        """Events that one stream holds: as many as a replica takes. One that listens nowhere takes none but these, and
+        says nothing of its credit."""
+        ready = [one.credit for revision in self._followed for one in self._shared.ready(revision)]
+        return max(ready, default=self._credit_of_each) or CREDIT
 
     def _refresh(self) -> None:
         self._stamp += 1

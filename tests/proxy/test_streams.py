@@ -147,6 +147,9 @@ def test_credit_follows_the_replicas_of_an_open_stream() -> None:
             await plant.publish(*(event(n) for n in range(10)))
             await until(lambda: plant.reading.in_flight == 3)
             assert plant.owner._wiring.table.free(REVISION) == 0
+            silent = msgspec.structs.replace(endpoint, address="", credit=0)
+            plant.table.update(Endpoints(epoch=1, revision=REVISION, generation=2, endpoints=(silent,)))
+            await until(lambda: plant.reading.in_flight == 10)
             await client.leave()
 
     asyncio.run(scenario())
