@@ -28,6 +28,10 @@ from controller.snapshot import delivered
 from controller.streams import stored
 from proxy.components import registry
 
+ABSENT = "ComponentNotFound"
+SHOWN = 3
+"""Apps that the condition of a Subscription names at most."""
+
 
 class Complaint(msgspec.Struct, frozen=True):
     """Why an app does not get what it asks for: a reason of condition Subscribed."""
@@ -73,7 +77,15 @@ def subscribe(namespace: str, models: Models, deployments: Mapping[Key, Deployme
     for one in here:
         if one.key in owners:
             _App(owners[one.key], one, models, guarded[one.key][0], groups).into(found)
+    found.problems = {key: told for key in found.problems if (told := _told(found.problems[key], key in found.served))}
     return found
+
+
+def _told(problems: Sequence[Problem], served: bool) -> tuple[Problem, ...]:
+    """The few to show of *problems*; a component that is not there for one app is none where another one has it."""
+    absent = [problem for problem in problems if problem.code == ABSENT]
+    others = [problem for problem in problems if problem.code != ABSENT]
+    return (*(absent[:1] if not served else ()), *others[:SHOWN])
 
 
 def declaration(deployment: Deployment) -> AppDeclaration:
@@ -151,7 +163,7 @@ class _App:
         asked = ask.asked
         where, missing = place(self.models, self.app, asked.pubsub)
         if missing:
-            self._complain(ask, "ComponentNotFound", missing)
+            self._complain(ask, ABSENT, missing)
         if where is None:
             return
         wrong = denied(where.metadata, asked.topic, names(self.app), "subscription") or defect(where, asked.topic)
@@ -256,7 +268,7 @@ class _App:
             message = f"component {trigger.component} does not hold; its condition says why"
         elif known is not None and permits(known.component, self.app):
             message = f"component {trigger.component} ({known.component.type}) brings no events"
-        self.complaints.append(Complaint("ComponentNotFound", message))
+        self.complaints.append(Complaint(ABSENT, message))
 
     def _complain(self, ask: _Ask, reason: str, message: str) -> None:
         if ask.resource is None:

@@ -177,6 +177,17 @@ def test_scopes_say_whom_a_subscription_is_for() -> None:
     }  # fmt: skip
 
 
+def test_an_app_that_may_not_use_the_component_is_passed_over() -> None:
+    made = planned([APP, OTHER, scoped(KAFKA, "stock"), SUBSCRIPTION])
+    nobody = planned([APP, OTHER, scoped(KAFKA, "else"), SUBSCRIPTION])
+
+    assert list(subscriptions(made)) == ["function.stock.bus.a"]
+    assert condition(made, "Subscription", "all", "Accepted")[0] == "True"
+    assert condition(nobody, "Subscription", "all", "Accepted") == (
+        "False", "Invalid", "spec: app orders: component bus is not for app orders",
+    )  # fmt: skip
+
+
 def test_functions_of_ours_have_topics_and_bindings_of_components() -> None:
     made = planned([OURS, KAFKA, TICK])
     found = subscriptions(made)
