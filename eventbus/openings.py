@@ -42,6 +42,8 @@ class Openings:
         self._declared: dict[Place, dict[Key, Subscription]] = {}
         self._unopened: dict[Place, dict[Key, Subscription]] = {}
         self._queues: dict[Place, _Queue] = {}
+        self._wide: dict[Key, list[str]] = {}
+        """Declared subjects that end in a ``*``."""
 
     def declare(self, subscriptions: Iterable[Subscription]) -> None:
         """These are all the subscriptions there are; what is new among them may never have been opened."""
@@ -54,11 +56,15 @@ class Openings:
             if new := {key: one for key, one in mine.items() if key not in known}:
                 unopened[place] = new
         self._declared, self._unopened = declared, unopened
+        self._wide = {}
+        for key, subject in sorted(declared):
+            if subject.endswith("*"):
+                self._wide.setdefault(key, []).append(subject)
 
     def wider(self, key: Key, subject: str) -> list[str]:
         """Declared subjects with a ``*`` at their end that mean *subject* too, as Dapr's in-memory topics do."""
-        names = (name for bus, name in self._declared if bus == key and name.endswith("*"))
-        return sorted(name for name in names if len(subject) >= len(name) and subject.startswith(name[:-1]))
+        wide = self._wide.get(key, ())
+        return [name for name in wide if len(subject) >= len(name) and subject.startswith(name[:-1])]
 
     async def wait(self, bus: EventBus, key: Key, subject: str) -> None:
         """Return once every declared subscription of *subject* has been opened; at once, as a rule.

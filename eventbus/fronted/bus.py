@@ -54,8 +54,8 @@ class FrontedBus:
         self._started = False
         self._bridged: set[str] = set()
         """Subjects whose bridge stood when it was last looked for."""
-        self._subscribed: frozenset[str] = frozenset()
-        """Subjects that are read, as far as this process was told."""
+        self._wide: frozenset[str] = frozenset()
+        """Subjects with wildcards that are read, as far as this process was told."""
         self._flows: dict[str, Flow] = {}
         self._asking: set[asyncio.Task[None]] = set()
 
@@ -119,7 +119,7 @@ class FrontedBus:
 
     def _flows_of(self, subject: str) -> list[Flow]:
         """Of every bridge that gets what is published on *subject*, in one order for everybody."""
-        matching = {one for one in self._subscribed if self._front.matches(one, subject)}
+        matching = {one for one in self._wide if self._front.matches(one, subject)}
         return [self._flow(one) for one in sorted({subject, *matching})]
 
     def _flow(self, subject: str) -> Flow:
@@ -153,7 +153,7 @@ class FrontedBus:
         return await self.store.open(subscription, worker=worker, deliver=deliver, lost=lost)
 
     def _know(self, subjects: Iterable[str]) -> None:
-        self._subscribed = self._subscribed.union(subjects)
+        self._wide = self._wide.union(filter(self._front.wide, subjects))
 
     async def lag(self, subscription: Subscription) -> int:
         """As the store knows it; unknown while nothing is brought there."""
@@ -209,7 +209,7 @@ class FrontedBus:
         await self.store.replay(letter)
 
     async def trim(self, subjects: Mapping[str, Collection[Subscription]]) -> None:
-        self._subscribed = frozenset(subjects)
+        self._wide = frozenset(filter(self._front.wide, subjects))
         await self.store.trim(subjects)
 
     async def state(self, name: str, *, ttl: timedelta) -> StateStore | None:

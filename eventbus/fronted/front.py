@@ -41,12 +41,16 @@ class Front(Protocol):
         """Why it is not connected; None: nothing is known."""
         ...
 
+    def wide(self, subscribed: str) -> bool:
+        """Whether a subscription may get what is published on other subjects than its own."""
+        ...
+
     def start(self) -> None:
         """Connect, in the background and for ever."""
         ...
 
     def matches(self, subscribed: str, subject: str) -> bool:
-        """Whether a subscription of one subject, wildcards or not, gets what is published on another."""
+        """Whether a subscription of one subject gets what is published on another; only asked of a *bounded* broker."""
         ...
 
     def submit(self, subject: str, message: Outgoing, within: float) -> Awaitable[None]:

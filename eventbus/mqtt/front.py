@@ -13,6 +13,7 @@ from eventbus.mqtt.address import read_address
 from eventbus.mqtt.link import Link
 from eventbus.mqtt.topics import filter_of, matches, topic_of
 
+WILDCARDS = frozenset("+#")
 TRUE = frozenset({"true", "1", "yes", "y", "on", "t"})
 
 
@@ -46,12 +47,15 @@ class MqttFront:
     def start(self) -> None:
         self._running = asyncio.get_running_loop().create_task(self._link.run(), name=f"mqtt of {self._key}")
 
+    def wide(self, subscribed: str) -> bool:
+        return self._dapr and (filter_of(subscribed) != subscribed or bool(WILDCARDS & set(subscribed)))
+
     def matches(self, subscribed: str, subject: str) -> bool:
         return matches(filter_of(subscribed), subject) if self._dapr else subscribed == subject
 
     def submit(self, subject: str, message: Outgoing, within: float) -> Awaitable[None]:
         topic = subject if self._dapr else topic_of(subject)
-        if self._dapr and set(topic) & set("+#"):
+        if self._dapr and WILDCARDS & set(topic):
             raise Refused(f"topic {topic} has wildcards, which only a subscription may have")
         number = self._link.submit(topic, message.payload, message.content_type, retain=self._retained(message))
         return self._link.acknowledged(number, within)

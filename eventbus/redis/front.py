@@ -66,6 +66,9 @@ class RedisFront:
     def start(self) -> None:
         self._running = asyncio.get_running_loop().create_task(self._run(), name=f"redis of {self._key}")
 
+    def wide(self, subscribed: str) -> bool:  # noqa: ARG002  # nobody has to be waited for
+        return False
+
     def matches(self, subscribed: str, subject: str) -> bool:
         return subscribed == subject
 
