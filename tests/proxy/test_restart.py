@@ -105,5 +105,6 @@ def test_a_proxy_that_is_killed_leaves_what_it_had_not_committed(make: Make) -> 
     print(f"delivered twice: {again} of {started} that had started")
     assert len(calls) == EVENTS
     assert max(calls.values()) <= 2
-    # a commit is due after a second or so many events; those of its own round trip, and what is in flight, come on top
-    assert again <= min(started, commits.EVENTS + 10 * CREDIT)
+    # a commit is due after a second or so many events; those of its own round trip, and what is in flight, come on top;
+    # what was in flight may have begun at its replica after it was counted
+    assert again <= min(started + CREDIT, commits.EVENTS + 10 * CREDIT)
