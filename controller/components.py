@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from api.actions import Observed
 from api.conditions import Condition, false, true, unknown
@@ -12,13 +12,18 @@ from controller.subscribing import Subscribed
 from proxy.components import registry
 
 
-def connected(model: ComponentModel, dapr: Subscribed, observed: Observed) -> Condition:
-    """Condition Connected; True where nobody uses it and nothing connects."""
-    told = list(_told(model, dapr, observed))
-    for fact in told:
-        if fact:
-            reason, _, message = fact.partition(": ")
-            return false("Connected", reason, message)
+def connected(models: Iterable[ComponentModel], dapr: Subscribed, observed: Observed) -> Condition:
+    """Condition Connected of a Component, or of all that a Function declares for itself; True where nobody uses them
+    and nothing connects."""
+    told: list[str | None] = []
+    for model in models:
+        for fact in _told(model, dapr, observed):
+            if fact:
+                reason, _, message = fact.partition(": ")
+                return false(
+                    "Connected", reason, f"{model.component.name}: {message}" if model.component.owner else message
+                )
+            told.append(fact)
     if any(fact is None for fact in told):
         return unknown("Connected", "Unassigned", "no proxy has reported it yet")
     return true("Connected", message="" if told else "no app uses it")

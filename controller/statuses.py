@@ -64,6 +64,7 @@ def _of(resource: Resource, facts: Facts) -> Status:
 
 def _function(resource: Resource, facts: Facts) -> Status:
     one, observed = facts.deployments[resource.key], facts.world.observed
+    dapr = facts.dapr[resource.key.namespace]
     model, subscriptions = one.model, facts.subscriptions.get(resource.key, ())
     lost = hosts.lost(resource.key, model, facts.owned)
     replicas = tuple(replica for replica in observed.replicas if replica.revision.function_key == resource.key)
@@ -92,6 +93,7 @@ def _function(resource: Resource, facts: Facts) -> Status:
         [
             status.accepted(lacking, model.notes),
             built,
+            *([components.connected(model.components, dapr, observed)] if model.components else []),
             available,
             status.routed(public, lost, observed),
             _delivered(resource.key, subscriptions, facts),
@@ -173,7 +175,7 @@ def _component(resource: Resource, facts: Facts) -> Status:
     if model.problems:
         return status.status(resource, [accepted])
     users, dapr = facts.world.observed, facts.dapr[resource.key.namespace]
-    return status.status(resource, [accepted, components.connected(model, dapr, users)])
+    return status.status(resource, [accepted, components.connected([model], dapr, users)])
 
 
 def _subscription(resource: Resource, facts: Facts) -> Status:

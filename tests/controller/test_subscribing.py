@@ -244,6 +244,21 @@ def test_a_component_of_the_function_comes_first() -> None:
     assert found["function.stock.bus.a"].bus == Key("default", "bus")
 
 
+def test_a_function_says_how_its_own_components_are() -> None:
+    own = resource(APP, serving__states={"cart": {"spec": {"type": "state.in-memory", "version": "v1"}}})
+    seen = deployed([own])
+
+    def said(**facts: str) -> tuple[str, str, str]:
+        told = {f"default/{name}": text for name, text in facts.items()}
+        return condition(
+            plan(worlds.world([own], msgspec.structs.replace(seen, components=told))), "Function", "shop", "Connected"
+        )
+
+    assert said()[:2] == ("Unknown", "Unassigned")
+    assert said(**{"shop/cart": ""})[:2] == ("True", "Connected")
+    assert said(**{"shop/cart": "AuthFailed: no"}) == ("False", "AuthFailed", "cart: no")
+
+
 def test_two_apps_with_one_consumer_group_both_get_everything() -> None:
     text = KAFKA.replace("value: none}", "value: none}, {name: consumerGroup, value: shared}")
     found = subscriptions(planned([APP, OTHER, text, SUBSCRIPTION]))
