@@ -282,7 +282,8 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     delivery: DeliveryPolicy = DeliveryPolicy()
     start: Literal["new", "all", "resume"] = "new"
     bulk: int = 100
-    """Largest batch where the replica takes batches."""
+    """Largest batch where the replica takes batches; of form ``stream`` the events that a stream holds without an
+    answer, where the app's replicas do not say how many they take."""
     bulk_subscribe: bool = False
     """The app takes Dapr's bulk message for this subscription, whatever its replicas say of batches."""
     bulk_wait: timedelta = timedelta(0)

@@ -12,6 +12,7 @@ from api.actions import RevisionState
 from api.frames import Readings, RouteReading, TriggerReading, Want
 from api.meta import Key, RevisionKey
 from api.model import Replica, Snapshot, Subscription
+from proxy.dapr.streams import CREDIT
 from triggers.load import Load
 from triggers.rates import Count, Meter, Rates, step
 from triggers.scalers import inflight, lag
@@ -195,4 +196,7 @@ def _handler_seconds(events: lag.Lag, requests: inflight.InFlight, rates: Rates)
 
 
 def _concurrency(state: RevisionState) -> int:
-    return state.workload.concurrency if state.workload is not None else 1
+    """What nobody has told yet, or never will: an app that listens nowhere takes its events by streams."""
+    if state.workload is None:
+        return 1
+    return state.workload.concurrency or (CREDIT if state.workload.host == "command" else 1)

@@ -27,6 +27,7 @@ from controller.reading import Models
 from controller.snapshot import delivered
 from controller.streams import stored
 from proxy.components import registry
+from proxy.dapr.streams import CREDIT
 
 ABSENT = "ComponentNotFound"
 SHOWN = 3
@@ -198,12 +199,18 @@ class _App:
                 form="stream" if asked.stream else "raw" if raw else "event",
                 metadata=dict(sorted(asked.metadata.items())),
                 delivery=msgspec.structs.replace(base, dead_letter=dead),
-                bulk=min(asked.bulk, 10_000) or 100,
+                bulk=self._together(asked),
                 bulk_subscribe=asked.bulk > 0,
                 bulk_wait=asked.bulk_wait,
             ),
             self.deployment.backends,
         )
+
+    def _together(self, asked: AppSubscription) -> int:
+        """Events that an app takes at once: in a batch, or on a stream."""
+        if asked.stream:
+            return self.deployment.model.workload.concurrency or CREDIT
+        return min(asked.bulk, 10_000) or 100
 
     def _path(self, path: str) -> str:
         """A gRPC app knows a subscription by any text, an HTTP one by a path."""

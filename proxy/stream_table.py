@@ -11,7 +11,7 @@ from collections.abc import Callable
 from api.frames import Endpoint, Endpoints
 from api.meta import RevisionKey
 from api.model import Subscription
-from proxy.dapr.streams import CREDIT, Streams, place_of
+from proxy.dapr.streams import Streams, place_of
 from proxy.wiring import Wiring
 from replicas.table import ReplicaTable
 
@@ -35,7 +35,7 @@ class StreamTable(ReplicaTable):
         self._streams, self._shared = streams, shared
         self._place = place_of(subscription)
         self._followed: tuple[RevisionKey, ...] = ()
-        self._stamp = self._credit_of_each = 0
+        self._stamp = self._credit_of_each = self._default = 0
         self._seen = False
         """A replica of the function was listed once, so it means something that none is."""
         self._unwatch = streams.watch(self._place, self._refresh)
@@ -44,6 +44,7 @@ class StreamTable(ReplicaTable):
     def follow(self, subscription: Subscription) -> None:
         """The events may go to other revisions now."""
         self._followed = tuple(backend.revision for backend in subscription.backends)
+        self._default = subscription.bulk
         self._refresh()
 
     def look(self) -> None:
@@ -71,7 +72,7 @@ class StreamTable(ReplicaTable):
         """Events that one stream holds: as many as a replica takes. One that listens nowhere takes none but these, and
         says nothing of its credit."""
         ready = [one.credit for revision in self._followed for one in self._shared.ready(revision)]
-        return max(ready, default=self._credit_of_each) or CREDIT
+        return max(ready, default=self._credit_of_each) or self._default
 
     def _refresh(self) -> None:
         self._stamp += 1

@@ -18,7 +18,7 @@ from api.meta import Key
 from api.model import AppSubscription, Subscription
 
 CREDIT = 32
-"""Events that a stream holds without an answer, where nothing says how many its app takes."""
+"""Events that a stream holds without an answer, where neither the app nor its replicas say how many they take."""
 
 
 class Place(msgspec.Struct, frozen=True):

@@ -387,7 +387,7 @@ def test_a_stream_is_subscribed_once_the_status_knows_it() -> None:
     second = plan(worlds.world(resources, seen))
     (one,) = subscriptions(second).values()
     assert (one.key.name, one.form, one.group) == ("stream.shop.bus.a", "stream", "orders.stream")
-    assert one.delivery.dead_letter == "dead"
+    assert (one.delivery.dead_letter, one.bulk) == ("dead", 32)
     assert second.requeue is None
 
     closed = plan(worlds.world(resources, msgspec.structs.replace(seen, streams={})))

@@ -28,7 +28,7 @@ async def well(_event: dict[str, Any]) -> str | None:
 
 
 def streamed(**changes: Any) -> Subscription:
-    return subscription(form="stream", **changes)
+    return subscription(**{"form": "stream", "bulk": CREDIT, **changes})
 
 
 class Client:
