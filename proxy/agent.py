@@ -230,6 +230,7 @@ def _surroundings(settings: ProxySettings, wiring: Wiring) -> Surroundings:
     return Surroundings(
         resolve=settings.resolve,
         keeper=settings.keeper,
+        folder=settings.folder,
         platform=settings.platform,
         http=wiring.outside,
         loopback=settings.loopback_sinks,

@@ -44,6 +44,8 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     """(namespace, option) -> its text, secrets included; raises NotFound."""
     keeper: Callable[[str], Mapping[str, Mapping[str, str]]] | None = None
     """Namespace -> all of its secrets with their values; None: they cannot be listed here."""
+    folder: Path = Path()
+    """Where paths that components name begin; the working directory where nothing is said."""
     on_shutdown: Callable[[Key], None] | None = None
     """Told the function that has asked for the end of its Dapr runtime."""
     connect: Callable[[Bus, Callable[[Option], str]], EventBus] = connect

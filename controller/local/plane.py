@@ -65,6 +65,7 @@ def parts(settings: Settings) -> dict[str, Coroutine[Any, Any, None]]:
             platform=here,
             resolve=secrets.resolve,
             keeper=secrets.values,
+            folder=paths.state.absolute().parent,
         )
         made[agent] = run_proxy(proxy, proxies.append)
     if "gateway" in settings.roles:

@@ -210,18 +210,19 @@ def _shown(url: str) -> str:
     return url.partition("?")[0][:200]
 
 
-def _pem(text: str) -> str:
+def _pem(text: str, folder: Path) -> str:
     """PEM, or the content of the file that *text* names; raises ComponentFailed."""
     if not text or "-----BEGIN" in text:
         return text
     try:
-        return Path(text).read_text(encoding="ascii")
+        return (folder / text).read_text(encoding="ascii")
     except (OSError, ValueError) as error:
         raise ComponentFailed("a certificate is neither PEM nor a file that can be read", reason="TLSFailed") from error
 
 
-def _context(metadata: Metadata) -> ssl.SSLContext:
-    texts = (_pem(metadata.mtls_root_ca), _pem(metadata.mtls_client_cert), _pem(metadata.mtls_client_key))
+def _context(metadata: Metadata, folder: Path) -> ssl.SSLContext:
+    given = (metadata.mtls_root_ca, metadata.mtls_client_cert, metadata.mtls_client_key)
+    texts = [_pem(text, folder) for text in given]
     try:
         return client_context(ca=texts[0], cert=texts[1], key=texts[2])
     except AuthFailed as error:
@@ -229,7 +230,7 @@ def _context(metadata: Metadata) -> ssl.SSLContext:
 
 
 def open_binding(_component: Component, metadata: Metadata, around: Surroundings) -> HttpBinding:
-    context = _context(metadata) if metadata.url.startswith("https:") else None
+    context = _context(metadata, around.folder) if metadata.url.startswith("https:") else None
     http = around.http.beside(tls=lambda: context) if context is not None else around.http.beside()
     return HttpBinding(metadata, http)
 

@@ -36,7 +36,7 @@ class Metadata(BindingMetadata, frozen=True, kw_only=True):
     """Keeps files; metadata of a request: ``fileName``, below the folder."""
 
     root_path: Annotated[str, msgspec.Meta(min_length=1)]
-    """The folder, made if it is not there."""
+    """The folder, absolute or below the project's; made if it is not there."""
     decode_base64: bool = msgspec.field(name="decodeBase64", default=True)
     """Ours: whether content that reads as base64 is decoded, as daprd does with all of it. Text such as ``test`` reads
     so too: with ``false`` files hold exactly what was sent."""
@@ -48,8 +48,8 @@ class Metadata(BindingMetadata, frozen=True, kw_only=True):
 
 
 class LocalStorage:
-    def __init__(self, metadata: Metadata) -> None:
-        self._root, self._decodes = Path(metadata.root_path).resolve(), metadata.decode_base64
+    def __init__(self, metadata: Metadata, folder: Path) -> None:
+        self._root, self._decodes = (folder / metadata.root_path).resolve(), metadata.decode_base64
 
     async def open(self) -> str:
         try:
@@ -172,8 +172,8 @@ def _content(data: bytes) -> bytes:
     return data
 
 
-def open_binding(_component: Component, metadata: Metadata, _around: Surroundings) -> LocalStorage:
-    return LocalStorage(metadata)
+def open_binding(_component: Component, metadata: Metadata, around: Surroundings) -> LocalStorage:
+    return LocalStorage(metadata, around.folder)
 
 
 DECLARED = Declared(

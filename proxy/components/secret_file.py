@@ -22,7 +22,7 @@ class Metadata(ComponentMetadata, frozen=True, kw_only=True):
     """Reads secrets from a JSON file, anew at every call."""
 
     secrets_file: Annotated[str, msgspec.Meta(min_length=1)]
-    """Path of the file, absolute or from where the platform was started."""
+    """Path of the file, absolute or below the project's folder."""
     nested_separator: Annotated[str, about(verbatim=True)] = ":"
     """Between the names of objects inside each other."""
     multi_valued: bool = False
@@ -30,8 +30,8 @@ class Metadata(ComponentMetadata, frozen=True, kw_only=True):
 
 
 class FileSecrets:
-    def __init__(self, metadata: Metadata) -> None:
-        self._path = Path(metadata.secrets_file)
+    def __init__(self, metadata: Metadata, folder: Path) -> None:
+        self._path = folder / metadata.secrets_file
         self._separator, self._multiple = metadata.nested_separator or ":", metadata.multi_valued
 
     async def open(self) -> str:
@@ -89,8 +89,8 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else "" if value is None else msgspec.json.encode(value).decode()
 
 
-def open_store(_component: Component, metadata: Metadata, _around: Surroundings) -> FileSecrets:
-    return FileSecrets(metadata)
+def open_store(_component: Component, metadata: Metadata, around: Surroundings) -> FileSecrets:
+    return FileSecrets(metadata, around.folder)
 
 
 DECLARED = Declared(

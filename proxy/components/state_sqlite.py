@@ -47,7 +47,8 @@ class Metadata(StateMetadata, frozen=True, kw_only=True):
     })  # fmt: skip
 
     connection_string: Annotated[str, msgspec.Meta(min_length=1)]
-    """Path of the file, or ``file:path?option=...``; ``:memory:`` for none. Its folder must exist."""
+    """Path of the file, absolute or below the project's folder, or ``file:path?option=...``; ``:memory:`` for none. Its
+    folder must exist."""
     timeout: timedelta = timedelta(seconds=20)
     """For one operation; bare numbers count seconds."""
     busy_timeout: Annotated[timedelta, about(unit="ms")] = timedelta(seconds=2)
@@ -69,7 +70,8 @@ class Metadata(StateMetadata, frozen=True, kw_only=True):
 class SqliteState:
     longest = 2048
 
-    def __init__(self, metadata: Metadata) -> None:
+    def __init__(self, metadata: Metadata, folder: Path) -> None:
+        self._folder = folder
         self._metadata, self._table = metadata, metadata.table_name
         self._thread: ThreadPoolExecutor | None = None
         self._database: sqlite3.Connection | None = None
@@ -121,7 +123,7 @@ class SqliteState:
     # Everything below runs in the thread.
 
     def _connect(self) -> str:
-        path, options = _location(self._metadata.connection_string)
+        path, options = _location(self._metadata.connection_string, self._folder)
         busy = self._metadata.busy_timeout.total_seconds()
         with _translated(path):
             uri = f"file:{path}" + (f"?{options}" if options else "")
@@ -229,12 +231,13 @@ class SqliteState:
             database.execute(f"DELETE FROM {self._table} WHERE NOT {_ALIVE}")  # noqa: S608 - as above
 
 
-def _location(text: str) -> tuple[str, str]:
+def _location(text: str, folder: Path) -> tuple[str, str]:
     """Path and options for a URI of SQLite; Go's own options (``_pragma``, ``_txlock``) are dropped, ours stand for
     them."""
     path, _, query = text.removeprefix("file:").partition("?") if text.startswith("file:") else (text, "", "")
     kept = [f"{name}={value}" for name, value in parse_qsl(query) if name in {"mode", "cache", "immutable", "vfs"}]
     plain = unquote(path) if text.startswith("file:") else path
+    plain = plain if plain == ":memory:" else str(folder.absolute() / plain)
     return plain.replace("%", "%25").replace("?", "%3f").replace("#", "%23"), "&".join(kept)
 
 
@@ -269,8 +272,8 @@ def _translated(where: str) -> Iterator[None]:
         raise ComponentFailed(f"sqlite {where}: {error}", reason="NotABroker") from error
 
 
-def open_store(_component: Component, metadata: Metadata, _around: Surroundings) -> SqliteState:
-    return SqliteState(metadata)
+def open_store(_component: Component, metadata: Metadata, around: Surroundings) -> SqliteState:
+    return SqliteState(metadata, around.folder)
 
 
 DECLARED = Declared(type="state.sqlite", metadata=Metadata, open=open_store, features=("ETAG", "TRANSACTIONAL", "TTL"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from api.model import Option
 from api.platform import Platform
@@ -27,6 +28,8 @@ class Surroundings:
     """(namespace, option) -> its text out of the platform's own secrets; raises NotFound."""
     keeper: Keeper | None = None
     """The platform's own secrets as a whole; None: they cannot be listed here."""
+    folder: Path = Path()
+    """Where relative paths begin: the project's folder, never that of the process."""
     platform: Platform | None = None
     """Where the embedded broker stands; None: there is none."""
     http: HttpClient = field(default_factory=HttpClient)

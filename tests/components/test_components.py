@@ -245,3 +245,23 @@ def test_secrets_of_the_namespace_and_no_other() -> None:
                 await store.secret("nothing", {})
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("type_", "metadata", "made"),
+    [
+        ("state.sqlite", {"connectionString": "made"}, "made"),
+        ("state.sqlite", {"connectionString": "file:made?cache=shared"}, "made"),
+        ("bindings.localstorage", {"rootPath": "made/deeper"}, "made/deeper"),
+        ("secretstores.local.file", {"secretsFile": "kept.json"}, "kept.json"),
+    ],
+)
+def test_paths_begin_in_the_projects_folder(tmp_path: Path, type_: str, metadata: dict[str, str], made: str) -> None:
+    (tmp_path / "kept.json").write_text("{}")
+
+    async def main() -> None:
+        async with opened(component("one", type_, {**metadata}), folder=tmp_path) as here:
+            await until(lambda: here.readings()[0].connected)
+            assert (tmp_path / made).exists()
+
+    asyncio.run(main())
