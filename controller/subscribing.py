@@ -8,15 +8,16 @@ was. A stream is a subscription beside those, with progress of its own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
 from api.component_scopes import is_named, names, permits
+from api.delivery import DeliveryPolicy
 from api.errors import Problem
 from api.meta import Key
 from api.model import App, AppDeclaration, AppSubscription, Component, Source, Subscription
 from api.topic_scopes import denied
+from controller.bindings import bound, takes
 from controller.deployment import Deployment
 from controller.identities import apps_of, resilience_of
 from controller.places import Place, defect, place
@@ -32,6 +33,10 @@ from proxy.dapr.streams import CREDIT
 ABSENT = "ComponentNotFound"
 SHOWN = 3
 """Apps that the condition of a Subscription names at most."""
+
+
+_TRUE = frozenset({"y", "yes", "true", "t", "on", "1"})
+"""What Dapr reads as true in metadata."""
 
 
 class Complaint(msgspec.Struct, frozen=True):
@@ -183,7 +188,7 @@ class _App:
         function = self.app.key
         key = keys.streamed if asked.stream else keys.own
         named = key(function, asked.pubsub, asked.topic)
-        raw = asked.metadata.get("rawPayload", "").lower() == "true"
+        raw = any(name.lower() == "rawpayload" and text.lower() in _TRUE for name, text in asked.metadata.items())
         base = resiliency.delivery(self.policies, where.name, where.type, self.deployment.model.delivery)
         dead = where.prefix + asked.dead_letter if asked.dead_letter else base.dead_letter
         return delivered(
@@ -241,7 +246,7 @@ class _App:
                 component.name in triggers or takes(component, declared)
             ):
                 continue
-            subscription = self._bound(component)
+            subscription = delivered(bound(self.app, component, self._policy(component)), self.deployment.backends)
             self.found[subscription.key] = subscription
             if source is not None and not model.problems:
                 triggers.pop(component.name, None)
@@ -249,24 +254,8 @@ class _App:
         for trigger in triggers.values():
             self._absent(trigger)
 
-    def _bound(self, component: Component) -> Subscription:
-        function = self.app.key
-        key = keys.bound(function, component.name)
-        base = self.deployment.model.delivery
-        return delivered(
-            Subscription(
-                key=key,
-                bus=Key(function.namespace, keys.DEFAULT_BUS),
-                subject=keys.bound_subject(function, component.name),
-                group=key.name,
-                trigger=function.name,
-                path="/" + (_setting(component, "route") or component.name).lstrip("/"),
-                form="binding",
-                delivery=resiliency.delivery(self.policies, component.name, component.type, base),
-                start="all",
-            ),
-            self.deployment.backends,
-        )
+    def _policy(self, component: Component) -> DeliveryPolicy:
+        return resiliency.delivery(self.policies, component.name, component.type, self.deployment.model.delivery)
 
     def _absent(self, trigger: ComponentTrigger) -> None:
         known = self.models.components.get(Key(self.app.key.namespace, trigger.component))
@@ -286,15 +275,3 @@ class _App:
     def _refuse(self, ask: _Ask, problem: Problem) -> None:
         if ask.resource is not None:
             self.problems.setdefault(ask.resource, []).append(problem)
-
-
-def takes(component: Component, declared: Sequence[str]) -> bool:
-    """Whether an app takes the events of an input binding: the component says so, or the app did when it was asked."""
-    direction = _setting(component, "direction").lower()
-    return "input" in direction if direction else component.name in declared
-
-
-def _setting(component: Component, name: str) -> str:
-    values: dict[str, Any] = {key.lower(): value for key, value in component.metadata.items()}
-    found = values.get(name, "")
-    return found.strip() if isinstance(found, str) else ""

@@ -153,6 +153,16 @@ def test_what_the_running_app_declares_takes_the_place_of_a_subscription() -> No
     assert condition(made, "Subscription", "all", "Subscribed")[:2] == ("True", "NothingToSubscribe")
 
 
+@pytest.mark.parametrize(
+    ("metadata", "form"),
+    [({"rawpayload": "1"}, "raw"), ({"rawPayload": "True"}, "raw"), ({"rawPayload": "false"}, "event"), ({}, "event")],
+)
+def test_raw_payloads_are_asked_for_in_any_case(metadata: dict[str, str], form: str) -> None:
+    asked = AppSubscription(pubsub="bus", topic="a", path="/x", metadata=metadata)
+
+    assert subscriptions(planned([APP, KAFKA], shop=declared(asked)))["function.shop.bus.a"].form == form
+
+
 def test_the_first_subscription_by_name_wins_and_the_other_says_so() -> None:
     second = SUBSCRIPTION.replace("name: all", "name: zebra").replace("/declared", "/second")
     made = planned([APP, KAFKA, second, SUBSCRIPTION])
