@@ -93,10 +93,11 @@ class FrontedBus:
         if not self._started:
             raise Unreachable(f"event bus {self.key} is not connected yet")
         due = time.monotonic() + self._deadline
-        if not self._front.bounded or not message.content_type:  # bytes alone are not known again in the store
+        if not self._front.bounded or not (message.content_type or self._front.names):
             await self._front.submit(subject, message, self._deadline)
             return
-        identity, flows = cloudevents.dedupe_id(read.source, read.id), self._flows_of(subject)
+        identity = cloudevents.dedupe_id(read.source, read.id) if message.content_type else read.id
+        flows = self._flows_of(subject)
         try:
             async with asyncio.timeout(self._deadline), AsyncExitStack() as turns:
                 for flow in flows:
@@ -231,4 +232,4 @@ def _outgoing(payload: bytes, read: Heading, key: str, dedupe: str, metadata: Ma
     if len(body) > MAX_EVENT:
         raise TooLarge(f"the event has {len(body)} bytes, the bus takes {MAX_EVENT}")
     content_type = "" if carried else cloudevents.STRUCTURED
-    return Outgoing(payload=body, content_type=content_type, dedupe=dedupe, metadata=metadata)
+    return Outgoing(payload=body, content_type=content_type, id=read.id, dedupe=dedupe, metadata=metadata)

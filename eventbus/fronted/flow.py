@@ -88,7 +88,8 @@ class Flow:
             read = heading(payload)
         except Malformed:
             return
-        identity = dedupe_id(read.source, read.id)
+        # bytes alone become an event of the bridge's, of which only the id is known here
+        identity = read.id if read.id in self._ahead else dedupe_id(read.source, read.id)
         self._recent[identity] = None
         if len(self._recent) > REMEMBERED:
             self._recent.popitem(last=False)

@@ -17,6 +17,8 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes
     content_type: str = ""
     """Empty: bytes that are no event."""
+    id: str
+    """Of the event, or of the one that carried the bytes: by it the bridge's event is known again."""
     dedupe: str = ""
     metadata: Mapping[str, str] = NOTHING
     """Of the publish."""
@@ -27,6 +29,11 @@ class Front(Protocol):
 
     bounded: bool
     """Whether it drops what a slow session has too much of, so that publishers must not be too far ahead."""
+
+    @property
+    def names(self) -> bool:
+        """Whether what it makes of bytes alone has the id of the event that carried them; asked of a *bounded* one."""
+        ...
 
     @property
     def where(self) -> str:

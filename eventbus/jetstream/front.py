@@ -23,7 +23,7 @@ AGAIN = (0.1, 0.25, 0.5, 1.0, 2.0)
 class StreamsFront:
     """See eventbus.fronted.front.Front. Options: of login.py."""
 
-    bounded = False
+    bounded = names = False
 
     def __init__(self, key: Key, options: Mapping[str, str]) -> None:
         self._key = key

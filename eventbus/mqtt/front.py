@@ -12,6 +12,7 @@ from eventbus.fronted.front import Outgoing
 from eventbus.mqtt.address import read_address
 from eventbus.mqtt.link import Link
 from eventbus.mqtt.topics import filter_of, matches, topic_of
+from eventbus.mqtt.wire import FIVE
 
 WILDCARDS = frozenset("+#")
 TRUE = frozenset({"true", "1", "yes", "y", "on", "t"})
@@ -31,6 +32,10 @@ class MqttFront:
         self._dapr = options.get("dapr") == "true"
         self._retain = self._dapr and options.get("retain", "") == "true"
         self._running: asyncio.Task[None] | None = None
+
+    @property
+    def names(self) -> bool:
+        return self._link.version == FIVE
 
     @property
     def where(self) -> str:
@@ -57,7 +62,13 @@ class MqttFront:
         topic = subject if self._dapr else topic_of(subject)
         if self._dapr and WILDCARDS & set(topic):
             raise Refused(f"topic {topic} has wildcards, which only a subscription may have")
-        number = self._link.submit(topic, message.payload, message.content_type, retain=self._retained(message))
+        number = self._link.submit(
+            topic,
+            message.payload,
+            message.content_type,
+            retain=self._retained(message),
+            name="" if message.content_type else message.id,
+        )
         return self._link.acknowledged(number, within)
 
     def _retained(self, message: Outgoing) -> bool:

@@ -60,10 +60,11 @@ class Subscription(msgspec.Struct, frozen=True):
 
 
 class _Outgoing:
-    __slots__ = ("content_type", "done", "payload", "retain", "topic")
+    __slots__ = ("content_type", "done", "name", "payload", "retain", "topic")
 
-    def __init__(self, topic: str, payload: bytes, content_type: str, *, retain: bool) -> None:
-        self.topic, self.payload, self.content_type, self.retain = topic, payload, content_type, retain
+    def __init__(self, topic: str, payload: bytes, content_type: str, *, retain: bool, name: str) -> None:
+        self.topic, self.payload, self.content_type = topic, payload, content_type
+        self.retain, self.name = retain, name
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
@@ -198,10 +199,12 @@ class Link:
         """Publish with QoS 1, return at the PUBACK; raises Refused, or Unreachable after *within* seconds."""
         await self.acknowledged(self.submit(topic, payload, content_type), within)
 
-    def submit(self, topic: str, payload: bytes, content_type: str = "", *, retain: bool = False) -> int:
-        """Put a message behind those that wait; acknowledged() of the answer must follow."""
+    def submit(
+        self, topic: str, payload: bytes, content_type: str = "", *, retain: bool = False, name: str = ""
+    ) -> int:
+        """Put a message behind those that wait; acknowledged() of the answer must follow. *name*: see wire.NAME."""
         self._count += 1
-        outgoing = self._waiting[self._count] = _Outgoing(topic, payload, content_type, retain=retain)
+        outgoing = self._waiting[self._count] = _Outgoing(topic, payload, content_type, retain=retain, name=name)
         self._unsent.append(outgoing)
         self._send()
         return self._count
@@ -230,7 +233,9 @@ class Link:
             if outgoing.done.done():
                 continue
             try:
-                answer = wire.publish(outgoing.topic, outgoing.payload, outgoing.content_type, retain=outgoing.retain)
+                answer = wire.publish(
+                    outgoing.topic, outgoing.payload, outgoing.content_type, retain=outgoing.retain, name=outgoing.name
+                )
             except BusError as error:
                 outgoing.done.set_exception(error)
                 continue

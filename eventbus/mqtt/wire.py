@@ -28,6 +28,8 @@ KEEPALIVE = 20
 """Seconds."""
 ANSWER_WITHIN = 5.0
 """Seconds for each step of a connect."""
+NAME = "evokeid"
+"""User property by which the publisher of bytes that are no event knows the event that a bridge makes of them."""
 SESSION_EXPIRY = 24 * 3600
 RECEIVE_MAXIMUM = 256
 MAX_PACKET = 16 << 20
@@ -253,15 +255,18 @@ class Wire:
             waiting.set_result(None)
 
     def publish(
-        self, topic: str, payload: bytes, content_type: str = "", *, retain: bool = False
+        self, topic: str, payload: bytes, content_type: str = "", *, retain: bool = False, name: str = ""
     ) -> asyncio.Future[None]:
         """Send with QoS 1; done at the PUBACK, cancelled when the connection ends first. Raises Refused."""
         if self.max_packet and len(payload) + len(topic) + 256 > self.max_packet:
             raise TooLarge(f"the message has {len(payload)} bytes, {self._address} takes {self.max_packet}")
         properties = None
-        if self._version == FIVE and content_type:
+        if self._version == FIVE and (content_type or name):
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it unannotated
-            properties.ContentType = content_type
+            if content_type:
+                properties.ContentType = content_type
+            if name:
+                properties.UserProperty = (NAME, name)
         waiting: asyncio.Future[None] = self._loop.create_future()
         try:
             info = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)

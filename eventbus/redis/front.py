@@ -38,7 +38,7 @@ class RedisFront:
     bridge, by its source and id.
     """
 
-    bounded = False
+    bounded = names = False
 
     def __init__(self, key: Key, options: Mapping[str, str]) -> None:
         self._key = key

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 
-from eventbus import cloudevents
+from eventbus import cloudevents, raw
 from eventbus.connect import STORE
 from eventbus.errors import Unreachable
 from eventbus.fronted import bus as fronted
@@ -122,3 +123,25 @@ def test_retries_of_what_is_stored_take_no_room(broker: Broker) -> None:
         await bridges.stored(stored(8))
 
     run(broker, test)
+
+
+@pytest.mark.parametrize("subject", ["raw/#", "$share/apps/raw/+", "raw/x"])
+def test_bytes_alone_and_wildcards_wait_for_the_bridge_too(broker: Broker, subject: str) -> None:
+    """On the bus of a component, whose subjects may be filters and whose messages no events."""
+    own = Broker("mqtt", {**broker.options, "dapr": "true"}, None)
+
+    async def test(bus: FrontedBus, bridges: Bridges) -> None:
+        await bridges.bridge(bus, subject)
+        bodies = [f"{number // 2}".encode() for number in range(400)]  # each of them twice
+        carriers = [
+            raw.wrap(body, id=f"{own.key}-{number}", source="/app", type="t", time=datetime.now(UTC))
+            for number, body in enumerate(bodies)
+        ]
+        await asyncio.gather(*(bus.publish("raw/x", carrier) for carrier in carriers))
+        owner = await Owner.open(bus, own.subscription(subject))
+        found = await owner.take(400)
+
+        assert [raw.content(one.payload) for one in found] == bodies
+        assert bus._flow(subject).lost == 0
+
+    run(own, test)

@@ -12,6 +12,7 @@ import msgspec
 
 from eventbus import cloudevents
 from eventbus.cloudevents import Malformed, Spoofed
+from eventbus.mqtt.wire import NAME
 from triggers.sources.attributes import extensions, media, wrong
 from triggers.sources.manners import Manner
 from triggers.sources.storing import Brought
@@ -38,6 +39,9 @@ def mqtt_event(
     now: datetime,
 ) -> Brought:
     """The event of one message of a source of that manner; *id* is that of a message that is no event."""
+    if manner.trusted and (name := dict(said.user).get(NAME)):
+        rest = tuple(pair for pair in said.user if pair[0] != NAME)
+        said, id = msgspec.structs.replace(said, user=rest), name  # noqa: A001  # CloudEvents' own name
     beside = {"topic": topic, "retained": str(said.retained).lower()}
     plain = manner.plain(payload, id=id, type=EVENT_TYPE, time=now, key=topic, metadata=beside)
     return plain or convert(topic, payload, said, source=manner.uri, id=id, now=now, trusted=manner.trusted)
