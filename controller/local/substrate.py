@@ -156,8 +156,9 @@ class LocalSubstrate:
 
     def settle(self, homes: Mapping[Key, str]) -> None:
         """Each function has its listeners and its proxy where *homes* says."""
-        records = self._revisions.all()
-        self.listeners.settle(homes, {one.key.function_key for one in records if one.workload.host == "command"})
+        programs = {one.key.function_key for one in self._revisions.all() if one.workload.host == "command"}
+        self.apps.ports.keep(programs)
+        self.listeners.settle(homes, programs)
 
     @property
     def snapshots(self) -> dict[str, Snapshot]:

@@ -334,6 +334,32 @@ def test_what_a_killed_zygote_leaves_is_ended(paths, start_zygote, tmp_path):
     assert not alive(run(go))
 
 
+def test_the_next_platform_ends_what_the_last_one_left(paths, start_zygote, tmp_path):
+    code = (
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid))\n" + APP
+    )
+
+    async def first():
+        async with AppBench(paths, code) as bench:
+            await bench.started()
+            return int((tmp_path / "pid").read_text())
+
+    async def second():
+        async with AppBench(paths, code):
+            return list(paths.replicas.iterdir())
+
+    zygote = start_zygote()
+    child = run(first)
+    zygote.kill()
+    assert alive(child)
+    start_zygote()
+
+    assert run(second) == []
+    assert not alive(child)
+
+
 def test_an_app_in_node_runs_within_its_memory(paths, zygote):
     program = """
         const http = require('http')

@@ -97,3 +97,32 @@ def test_a_long_file_is_cut_under_its_writer(folder, monkeypatch):
         assert [one["message"] for one in tail.poll()][-1] == "after"
     assert path.stat().st_size < 100
     assert messages(folder)[-2:] == ["m49", "after"]
+
+
+def test_lines_of_other_loggers_keep_their_place_and_fields(tmp_path):
+    place = tmp_path / "default" / "f" / "00001"
+    place.mkdir(parents=True)
+    pino = b'{"level":30,"time":1767225603000,"message":"took","ms":7}\n'
+    (place / "one.log").write_bytes(line(2, "before") + pino + b"plain\n" + line(4, "after"))
+    (place / "two.log").write_bytes(line(3, "other"))
+
+    found = logs.read(place.parent, logs.Query())
+
+    assert [one["message"] for one in found] == ["before", "took", "plain", "other", "after"]
+    assert found[1]["ms"] == 7
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", ""),
+        (b"one\n\ntwo\nthree\nfour", "two | three | four"),
+        (line(1, "structured") + b"  last \n", "structured | last"),
+        (b"\xff\n", "\N{REPLACEMENT CHARACTER}"),
+    ],
+)
+def test_last_words_fit_a_line(tmp_path, data, words):
+    (tmp_path / "log").write_bytes(data)
+
+    assert logs.last_words(tmp_path / "log") == words
+    assert logs.last_words(tmp_path / "none") == ""

@@ -6,14 +6,14 @@ import os
 import uvicorn
 from dapr.clients import DaprClient
 from dapr.ext.fastapi import DaprApp
-from fastapi import Body, FastAPI
+from fastapi import FastAPI
 
 app = FastAPI()
 dapr = DaprApp(app)
 
 
 @dapr.subscribe(pubsub="pubsub", topic="orders")
-def ordered(event=Body()):
+def ordered(event: dict):
     order = event["data"]
     with DaprClient() as client:
         client.save_state("statestore", order["id"], json.dumps(order))
