@@ -6,6 +6,7 @@ An event that says so kills it when it sees it for the first time.
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 from dapr.clients import DaprClient
@@ -21,4 +22,5 @@ with DaprClient() as client:
             file.write(json.dumps({"n": event["n"], "pid": os.getpid()}) + "\n")
         if event.get("die") and event["n"] not in seen:
             os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(event.get("sleep", 0))
         subscription.respond_success(message)

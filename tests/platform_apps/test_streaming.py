@@ -40,3 +40,18 @@ def test_an_app_that_dies_gets_what_it_had_not_answered_again(world):
     world.wait("streaming", {100, 101})
     until(lambda: [one["n"] for one in world.handed("streaming")].count(100) == 2, what="the event again")
     assert len({one["pid"] for one in world.handed("streaming") if one["n"] == 100}) == 2
+
+
+@pytest.mark.parametrize("role", ["plane", "controller"])
+def test_a_stream_survives_the_end_of_its_other_side(world, role):
+    start = {"plane": 1000, "controller": 2000}[role]
+    numbers = set(range(start, start + 40))
+    world.publish("streamed", *({"n": n, "sleep": 0.05} for n in sorted(numbers)), by="streaming")
+    until(lambda: world.numbers("streaming") & numbers, what="the first of them")
+
+    world.platform.kill(role)
+
+    world.wait("streaming", numbers)
+    world.wait_idle("streaming")
+    world.publish("streamed", {"n": start + 100}, by="streaming")
+    world.wait("streaming", {start + 100})
