@@ -84,12 +84,11 @@ class Models(msgspec.Struct, kw_only=True):
             ("EventSource", self.sources),
             ("Function", self.functions),
             ("Resiliency", self.resiliencies),
+            ("Subscription", self.declared),
             ("Trigger", self.triggers),
         ):
             found |= {(kind, key): (*model.problems, *model.notes) for key, model in group.items()}
-        for kind, noted in (("Configuration", self.configurations), ("Subscription", self.declared)):
-            found |= {(kind, key): model.notes for key, model in noted.items()}
-        return found
+        return found | {("Configuration", key): model.notes for key, model in self.configurations.items()}
 
     def joins(self, namespace: str) -> Iterable[Join]:
         for key, model in self.triggers.items():

@@ -180,7 +180,8 @@ def _component(resource: Resource, facts: Facts) -> Status:
 
 def _subscription(resource: Resource, facts: Facts) -> Status:
     model, dapr = facts.models.declared[resource.key], facts.dapr[resource.key.namespace]
-    problems, made = dapr.problems.get(resource.key, ()), dapr.served.get(resource.key, ())
+    problems = (*model.problems, *dapr.problems.get(resource.key, ()))
+    made = dapr.served.get(resource.key, ())
     conditions = [status.accepted(problems, model.notes)]
     if made or not problems:
         conditions.append(status.subscribed(made, (), facts.world.observed))

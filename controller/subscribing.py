@@ -179,6 +179,9 @@ class _App:
         if not (asked.stream or asked.path or asked.rules or self.app.protocol == "grpc"):
             self._complain(ask, "NoRoute", f"topic {asked.topic} of {asked.pubsub} is subscribed to without a route")
             return
+        if asked.dead_letter == asked.topic:
+            self._complain(ask, "TopicDenied", f"topic {asked.topic} is its own dead letter topic: it is not used so")
+            asked = msgspec.structs.replace(asked, dead_letter="")
         made = self._subscription(asked, where)
         self.found[made.key] = made
         if ask.resource is not None:

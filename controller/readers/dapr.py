@@ -8,6 +8,7 @@ from api import support
 from api.actions import Resource
 from api.kinds.dapr import ApiAccessRule, BulkSubscribe, ConfigurationSpec, RouteSubscriptionSpec, SubscriptionSpec
 from api.model import ApiRule, AppSubscription, Rule, SecretScope
+from controller.readers.filters import uncompilable
 from controller.readers.model import ConfigurationModel, Scope, SubscriptionModel
 
 BATCH = 100
@@ -37,6 +38,12 @@ def read_subscription(resource: Resource, scope: Scope) -> SubscriptionModel:
         ),
         scopes=spec.scopes,
         notes=support.notes("Subscription", spec, scope.capabilities),
+        problems=tuple(
+            problem
+            for index, rule in enumerate(rules)
+            if rule.match
+            for problem in uncompilable(None, rule.match, f"spec.routes.rules[{index}].match")
+        ),
     )
 
 

@@ -76,6 +76,7 @@ class SubscriptionModel(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...] = ()
     """Apps it is for; empty: all that are Dapr apps by themselves."""
     notes: tuple[Problem, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 class ConfigurationModel(msgspec.Struct, frozen=True, kw_only=True):

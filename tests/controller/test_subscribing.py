@@ -187,6 +187,22 @@ def test_scopes_say_whom_a_subscription_is_for() -> None:
     }  # fmt: skip
 
 
+def test_a_rule_that_cannot_be_compiled_is_told() -> None:
+    text = SUBSCRIPTION.replace("default: /declared", "default: /declared, rules: [{match: 'event.type ==', path: /x}]")
+    status, reason, message = condition(planned([APP, KAFKA, text]), "Subscription", "all", "Accepted")
+
+    assert (status, reason) == ("False", "Invalid")
+    assert message.startswith("spec.routes.rules[0].match: ")
+
+
+def test_a_topic_is_not_its_own_dead_letter_topic() -> None:
+    asked = AppSubscription(pubsub="bus", topic="a", path="/x", dead_letter="a")
+    made = planned([APP, KAFKA], shop=declared(asked))
+
+    assert subscriptions(made)["function.shop.bus.a"].delivery.dead_letter is None
+    assert condition(made, "Function", "shop", "Subscribed")[1] == "TopicDenied"
+
+
 def test_an_app_that_may_not_use_the_component_is_passed_over() -> None:
     made = planned([APP, OTHER, scoped(KAFKA, "stock"), SUBSCRIPTION])
     nobody = planned([APP, OTHER, scoped(KAFKA, "else"), SUBSCRIPTION])
