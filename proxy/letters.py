@@ -109,6 +109,23 @@ def copy(found: DeadLetter, subscription: Subscription, code: int, *, bare: bool
     return _encode({name: value for name, value in members.items() if value != ""})
 
 
+def carried(found: DeadLetter) -> DeadLetter:
+    """The letter whose copy leaves the platform as the very bytes that came, where those were no event."""
+    event = event_of(found.payload)
+    if event.type not in raw.FOREIGN:
+        return found
+    payload = raw.wrap(
+        raw.content(found.payload),
+        id=event.id,
+        source=event.source,
+        type=event.type,
+        time=found.at,
+        key=found.key,
+        metadata=raw.metadata(found.payload),
+    )
+    return msgspec.structs.replace(found, payload=payload)
+
+
 def beside(found: DeadLetter) -> Mapping[str, str]:
     """What is said beside the copy of a message that a broker gets as bare bytes: they have no place for it."""
     if not raw.is_raw(found.payload):

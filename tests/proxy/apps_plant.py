@@ -9,6 +9,20 @@ from tests.proxy.plant import REVISION, Plant, subscription
 from tests.replicas.apps import GrpcServer, HttpServer
 
 
+def listing(generation: int, *servers: HttpServer | GrpcServer, credit: int = 32, evoke: bool = False) -> Endpoints:
+    """*servers* as the ready replicas of the tests' function; *evoke*: of our framework."""
+    endpoints = tuple(
+        Endpoint(
+            replica=f"app-{server.port}",
+            address=server.address,
+            credit=credit,
+            protocol="evoke" if evoke else "http" if isinstance(server, HttpServer) else "grpc",
+        )
+        for server in servers
+    )
+    return Endpoints(epoch=1, revision=REVISION, generation=generation, endpoints=endpoints)
+
+
 class AppPlant(Plant):
     """A Plant whose replicas speak Dapr's protocol."""
 
@@ -31,16 +45,7 @@ class AppPlant(Plant):
     async def serve(self, *servers: HttpServer | GrpcServer, credit: int = 32, evoke: bool = False) -> None:
         """These, and no others, are ready; *evoke*: as functions of our framework."""
         self.generation += 1
-        endpoints = tuple(
-            Endpoint(
-                replica=f"app-{server.port}",
-                address=server.address,
-                credit=credit,
-                protocol="evoke" if evoke else "http" if isinstance(server, HttpServer) else "grpc",
-            )
-            for server in servers
-        )
-        self.table.update(Endpoints(epoch=1, revision=REVISION, generation=self.generation, endpoints=endpoints))
+        self.table.update(listing(self.generation, *servers, credit=credit, evoke=evoke))
 
     async def outcome(self) -> tuple[str, int]:
         """What became of the only event: ``done``, or the reason of its letter, and how many attempts that took."""

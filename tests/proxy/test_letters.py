@@ -16,7 +16,7 @@ from eventbus import raw
 from eventbus.bus import DeadLetter, EventBus
 from eventbus.cloudevents import heading
 from eventbus.errors import Refused, TooLarge
-from proxy.letters import attribute, beside, copy, destination
+from proxy.letters import attribute, beside, carried, copy, destination
 from tests.proxy.plant import FAST, Answer, Plant, Replica, event, subscription, until
 
 DEAD = "evoke.dead.default.on-reading.0"
@@ -63,6 +63,15 @@ def test_bare_bytes_have_their_story_beside_them() -> None:
     }
     assert raw.content(copy(letter(carried), COPIED, 503)) == b"\x00"
     assert not beside(letter(event(1)))
+
+
+def test_messages_of_others_leave_as_they_came() -> None:
+    mapped = json.dumps({**json.loads(event(1)), "type": "io.evoke.kafka.record", "data": "some text"}).encode()
+    again = carried(letter(mapped, key="k"))
+
+    assert (raw.is_raw(again.payload), raw.content(again.payload)) == (True, b"some text")
+    assert json.loads(again.payload)["id"] == "1"
+    assert carried(letter(event(1))) == letter(event(1))
 
 
 def test_a_copy_of_a_copy_tells_the_newer_story() -> None:
