@@ -183,7 +183,7 @@ async def _pause(replica: Running, seconds: float) -> None:
 
 
 def _deaf(replica: Running, log: Path, seconds: float) -> str:
-    elsewhere = [port for port in listening.ports_of(replica.pid) if port != replica.port]
+    elsewhere = [port for port in listening.ports_of(listening.processes(replica.pid)) if port != replica.port]
     hint = f"; it listens at {elsewhere[0]}: say so in dapr.io/app-port" if elsewhere else ""
     return f"does not listen on $APP_PORT={replica.port} within {seconds:.0f} s{hint}{_said(log)}"
 

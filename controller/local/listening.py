@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -24,10 +24,20 @@ async def find(port: int) -> str:
     return ""
 
 
-def ports_of(session: int) -> list[int]:
-    """TCP ports that the processes of *session* listen at."""
-    inodes = {inode for pid in _processes(session) for inode in _sockets(pid)}
+def ports_of(pids: Iterable[int]) -> list[int]:
+    """TCP ports that these processes listen at."""
+    inodes = {inode for pid in pids for inode in _sockets(pid)}
     return sorted({port for port, inode in _listening() if inode in inodes})
+
+
+def processes(session: int) -> Iterator[int]:
+    """All that run in *session*."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        with suppress(OSError):
+            if os.getsid(int(entry.name)) == session:
+                yield int(entry.name)
 
 
 async def _accepts(host: str, port: int) -> bool:
@@ -37,15 +47,6 @@ async def _accepts(host: str, port: int) -> bool:
         async with asyncio.timeout(_PATIENCE):
             await asyncio.get_running_loop().sock_connect(probe, (host, port))
         return bool(probe.getsockname() != probe.getpeername())  # a socket can connect to itself while the port is free
-
-
-def _processes(session: int) -> Iterator[int]:
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal():
-            continue
-        with suppress(OSError):
-            if os.getsid(int(entry.name)) == session:
-                yield int(entry.name)
 
 
 def _sockets(pid: int) -> Iterator[str]:

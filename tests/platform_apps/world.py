@@ -11,6 +11,7 @@ from typing import Any
 
 from api import platform
 from api.meta import Key
+from controller.local import listening
 from tests.platform import DEADLINE, Platform, processes, until
 
 HERE = Path(__file__).parent
@@ -64,13 +65,13 @@ class World:
         """Declare calls.py, with the SDK among its requirements."""
         return self._sdk("calls", "dapr[grpc]>=1.19", {"dapr.io/app-protocol": "grpc"})
 
-    def streaming(self) -> World:
+    def streaming(self, name: str = "streaming") -> World:
         """Declare streaming.py, which has no port."""
-        return self._sdk("streaming", "dapr>=1.19", {})
+        return self._sdk(name, "dapr>=1.19", {}, "streaming.py")
 
-    def up(self, *options: str) -> World:
+    def up(self, *options: str, watch: bool = False) -> World:
         (self.platform.project / "evoke.yaml").write_text("---".join(self._documents))
-        self.platform.up(*options)
+        self.platform.evoke("up", "-d", *options) if watch else self.platform.up(*options)
         return self
 
     def publish(self, topic: str, *events: Mapping[str, Any], by: str) -> None:
@@ -109,11 +110,16 @@ class World:
         mark = f"OUT={self.out / name}".encode()
         return [pid for pid, _, _ in processes() if mark in _environment(pid)]
 
+    def listeners(self) -> dict[int, int]:
+        """Port -> pid, of all proxies of the platform."""
+        return {port: pid for pid in self.platform.planes() for port in listening.ports_of([pid])}
+
     def close(self) -> None:
         self.platform.down()
 
-    def _sdk(self, name: str, requirement: str, annotations: Mapping[str, str]) -> World:
-        self._app(name, f"{name}.py", ["python", f"{name}.py"], annotations)
+    def _sdk(self, name: str, requirement: str, annotations: Mapping[str, str], file: str = "") -> World:
+        file = file or f"{name}.py"
+        self._app(name, file, ["python", file], annotations)
         (self.platform.project / name / "requirements.txt").write_text(f"{requirement}\n")
         return self
 

@@ -1,0 +1,61 @@
+"""Several proxies share the API of many apps: each app has its addresses at its home, whichever proxy that is."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.platform import until
+from tests.platform_apps.world import World
+
+pytestmark = pytest.mark.platform
+NAMES = ("first", "second", "third")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Iterator[World]:
+    world = World(tmp_path_factory.mktemp("proxies"))
+    for name in NAMES:
+        world.python(name)
+    world.calls()
+    try:
+        yield world.up("--proxies", "2")
+    finally:
+        world.close()
+
+
+def homes(world: World) -> dict[str, str]:
+    """App -> pid of the process that listens at its own address."""
+    found = {}
+    listening = world.listeners()
+    for name in NAMES:
+        port = int(world.platform.status(name)["app"]["http"].rpartition(":")[2])
+        found[name] = listening.get(port, 0)
+    return found
+
+
+def test_apps_are_spread_and_reach_their_api(world):
+    world.platform.wait_ready(*NAMES, "calls")
+    until(lambda: all(homes(world).values()), what="every app has its address served")
+
+    for number, name in enumerate(NAMES):
+        world.publish(name, {"n": number, "then": "calls"}, by=name)
+
+    world.wait("calls", {0, 1, 2})
+    assert len(set(homes(world).values())) > 1
+
+
+def test_an_app_whose_home_is_killed_keeps_its_address(world):
+    before = {name: world.platform.status(name)["app"]["http"] for name in NAMES}
+    for number, pid in enumerate(set(homes(world).values())):
+        os.kill(pid, signal.SIGKILL)
+        until(lambda pid=pid: all(homes(world).values()) and pid not in homes(world).values(), what="served again")
+        until(lambda: world.call("GET", "/v1.0/metadata", by="calls"), what="the shared address is served")
+        for place, name in enumerate(NAMES):
+            world.publish(name, {"n": 100 + 10 * number + place, "then": "calls"}, by=name)
+        world.wait("calls", {100 + 10 * number + place for place in range(len(NAMES))})
+
+    assert {name: world.platform.status(name)["app"]["http"] for name in NAMES} == before
