@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from api.meta import Key, RevisionKey
@@ -78,6 +79,17 @@ def test_what_leads_nowhere(host: str, path: str, method: str, status: int) -> N
         ROUTER.resolve(host, path, method)
 
     assert caught.value.status == status
+
+
+def test_what_only_functions_reach_is_not_there() -> None:
+    hidden = msgspec.structs.replace(route("hidden", hosts=("hidden.example",)), internal=True)
+    router = Router([Snapshot(namespace="default", routes=(hidden,))])
+
+    for host, path in (("a", "/function/default/hidden"), ("hidden.default.localhost", "/"), ("hidden.example", "/")):
+        with pytest.raises(Rejected) as caught:
+            router.resolve(host, path, "GET")
+        assert (caught.value.status, caught.value.message) == (404, "no such function")
+    assert not router.claims("hidden.example")
 
 
 def test_asynchronous_invocations_are_marked() -> None:
