@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from api import durations
 from api.errors import EvokeError
 from eventbus.cloudevents import check_json, checked
 from eventbus.raw import BYTES, MARK
@@ -134,16 +135,22 @@ def _data(message: Message, media: str) -> dict[str, Any]:
 
 def _overrides(message: Message, now: datetime) -> dict[str, Any]:
     found: dict[str, Any] = {name: value for name in OVERRIDES if (value := message.metadata.get(f"cloudevent.{name}"))}
-    ttl = message.metadata.get("ttlinseconds")
+    ttl = message.metadata.get("ttlinseconds") or message.metadata.get("ttl")
     if ttl:
-        found["expiration"] = _time(now + timedelta(seconds=_seconds(ttl)))
+        found["expiration"] = _time(now + _lifetime(ttl))
     return found
 
 
-def _seconds(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text)):
-        raise BadMetadata(f"metadata ttlInSeconds is {text[:20]!r}, expected a number of seconds above 0")
-    return int(text)
+def _lifetime(text: str) -> timedelta:
+    """Seconds, or a Go duration, above 0."""
+    number = text.isascii() and text.isdigit() and len(text) <= 9
+    try:
+        if lifetime := timedelta(seconds=int(text)) if number else durations.parse(text):
+            return lifetime
+        raise ValueError
+    except ValueError:
+        message = f"metadata ttlInSeconds is {text[:20]!r}, expected a number of seconds above 0, or a time such as 5m"
+        raise BadMetadata(message) from None
 
 
 def _time(at: datetime) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,10 @@ def test_overrides_expiry_and_raw_bytes(tmp_path: Path) -> None:
         query = "metadata.cloudevent.id=7&metadata.CloudEvent.Type=t&metadata.ttlInSeconds=60"
         assert (await site.call("POST", f"/v1.0/publish/events/t?{query}", b"x")).status == 204
         assert (await site.call("POST", "/v1.0/publish/events/t?metadata.rawPayload=true", b"\0raw")).status == 204
-        made, raw = await site.events("t", 2)
+        assert (await site.call("POST", "/v1.0/publish/events/t?metadata.ttl=1h30m", b"x")).status == 204
+        made, raw, later = await site.events("t", 3)
+        lifetime = datetime.fromisoformat(later["expiration"]) - datetime.fromisoformat(later["time"])
+        assert lifetime == timedelta(hours=1, minutes=30)
         assert (made["id"], made["type"], "expiration" in made) == ("7", "t", True)
         assert base64.b64decode(raw["data_base64"]) == b"\0raw"
 
@@ -93,6 +97,7 @@ def test_overrides_expiry_and_raw_bytes(tmp_path: Path) -> None:
         ("events/t?metadata.ttlInSeconds=-1", 400, *BAD_METADATA),
         ("events/t?metadata.ttlInSeconds=abc", 400, *BAD_METADATA),
         ("events/t?metadata.ttlInSeconds=100000000000000000000", 400, *BAD_METADATA),
+        ("events/t?metadata.ttl=0s", 400, *BAD_METADATA),
         ("events/t?metadata.rawPayload=maybe", 400, *BAD_METADATA),
         ("mine/secret", 403, "ERR_PUBSUB_FORBIDDEN", "DAPR_PUBSUB_FORBIDDEN"),
         ("theirs/t", 404, "ERR_PUBSUB_NOT_FOUND", "DAPR_PUBSUB_NOT_FOUND"),
