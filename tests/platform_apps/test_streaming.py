@@ -55,3 +55,21 @@ def test_a_stream_survives_the_end_of_its_other_side(world, role):
     world.wait_idle("streaming")
     world.publish("streamed", {"n": start + 100}, by="streaming")
     world.wait("streaming", {start + 100})
+
+
+def test_each_of_several_proxies_is_the_home_of_some_streams(tmp_path):
+    names = [f"streaming{n}" for n in range(4)]
+    spread = World(tmp_path)
+    for name in names:
+        spread.streaming(name)
+    try:
+        spread.up("--proxies", "2")
+        for name in names:
+            spread.platform.wait_ready(name)
+        spread.wait_idle(*names)
+        spread.publish("streamed", *({"n": n} for n in range(10)), by=names[0])
+        for name in names:
+            spread.wait(name, set(range(10)))
+        assert all(len(spread.handed(name)) == 10 for name in names)
+    finally:
+        spread.close()
