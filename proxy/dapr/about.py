@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 from api.meta import Key
@@ -56,6 +58,10 @@ class About:
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self._extended: dict[Key, dict[str, str]] = {}
+
+    def keep(self, functions: Collection[Key]) -> None:
+        """Forget what all others have set."""
+        self._extended = {key: mine for key, mine in self._extended.items() if key in functions}
 
     def metadata(self, caller: Caller) -> Metadata:
         app = caller.app

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 from api.meta import Key
 from proxy.components.components import Components
@@ -77,6 +77,7 @@ class Configurations:
     def __init__(self, components: Components) -> None:
         self._components = components
         self._watches: dict[str, Watch] = {}
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def get(
         self, caller: Caller, store: str, keys: Sequence[str], metadata: Mapping[str, str]
@@ -108,12 +109,23 @@ class Configurations:
         del self._watches[id]
         await watch.close()
 
+    def keep(self, functions: Collection[Key]) -> None:
+        """End the watches of all others: they are no apps any more."""
+        for watch in list(self._watches.values()):
+            if watch.caller.app.key not in functions:
+                del self._watches[watch.id]
+                task = asyncio.get_running_loop().create_task(watch.close())
+                self._ending.add(task)
+                task.add_done_callback(self._ending.discard)
+
     async def close(self, function: Key | None = None) -> None:
         """End every watch, or those of one function."""
         for watch in list(self._watches.values()):
             if function in {None, watch.caller.app.key}:
                 self._watches.pop(watch.id, None)
                 await watch.close()
+        if function is None:
+            await asyncio.gather(*self._ending)
 
     def _store(self, caller: Caller, store: str) -> ConfigurationStore:
         try:

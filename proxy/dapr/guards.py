@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
 
 from api.meta import Key
@@ -48,6 +48,10 @@ class Guards:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._breakers: dict[tuple[Key, str], tuple[CircuitBreaker, Breaker]] = {}
+
+    def keep(self, functions: Collection[Key]) -> None:
+        """Forget the breakers of all others."""
+        self._breakers = {where: known for where, known in self._breakers.items() if where[0] in functions}
 
     async def run(
         self,

@@ -73,6 +73,10 @@ class Runtime:
         self.directory.declare(snapshots)
         self._publisher.forget()
         self.calls.keep()
+        functions = {app.key for app in self.directory.apps()}
+        self._configurations.keep(functions)
+        self._guards.keep(functions)
+        self._about.keep(functions)
 
     async def close(self) -> None:
         """End what is open."""
