@@ -70,7 +70,7 @@ class GrpcPoster:
         metadata = {**one.metadata, **trace_headers(one.payload), "pubsubName": self._name}
         try:
             app = self._wiring.apps.grpc(endpoint.address, token)
-            published = topic_of(self._subscription, one.payload, one.metadata)
+            published = topic_of(self._subscription.subject, one.payload, one.metadata)
             where = msgspec.structs.replace(place, topic=published)
             return of_word(await app.topic_event(where, one.payload, metadata, self._seconds))
         except EvokeError as error:

@@ -64,7 +64,7 @@ def _envelope(subscription: Subscription, payload: bytes) -> bytes:
         "datacontenttype": raw.BYTES,
         "source": "Dapr",
         "type": EVENT_TYPE,
-        "topic": topic_of(subscription, payload, raw.metadata(payload)),
+        "topic": topic_of(subscription.subject, payload, raw.metadata(payload)),
         "pubsubname": name_of(subscription),
         **trace_headers(payload, all_members=True),
         "data_base64": b64encode(raw.content(payload)).decode(),
@@ -72,18 +72,18 @@ def _envelope(subscription: Subscription, payload: bytes) -> bytes:
     return _encode(members)
 
 
-def topic_of(subscription: Subscription, payload: bytes, metadata: Mapping[str, str]) -> str:
-    """The topic that the event was published on, where the subscription's own stands for many."""
-    if not WILD & set(subscription.subject):
-        return subscription.subject
+def topic_of(subject: str, payload: bytes, metadata: Mapping[str, str]) -> str:
+    """The topic that the event was published on, where the subscription's *subject* stands for many."""
+    if not WILD & set(subject):
+        return subject
     told: object = metadata.get("__topic") or metadata.get("topic")
     if not told:
         try:
             said = _published.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return subscription.subject
+            return subject
         told = said.subject if said.type in raw.FOREIGN else said.topic
-    return told if isinstance(told, str) and told else subscription.subject
+    return told if isinstance(told, str) and told else subject
 
 
 def name_of(subscription: Subscription) -> str:

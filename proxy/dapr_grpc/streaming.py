@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 
 import grpc.aio
+import msgspec
 from dapr.proto.runtime.v1 import pubsub_pb2 as messages
 from google.protobuf.message import DecodeError
 
 from api.model import AppSubscription
+from eventbus import raw
 from proxy.dapr.errors import DaprError, busy, malformed
 from proxy.dapr.streams import Place, Stream, Streams
 from proxy.dapr_grpc.calls import Call
 from proxy.dapr_grpc.metadata import Context
+from proxy.forms import topic_of
 from replicas.apps import client
 from replicas.apps.grpc_messages import topic_event
 
@@ -122,5 +125,6 @@ def _wanted(first: messages.SubscribeTopicEventsRequestAlpha1) -> AppSubscriptio
 
 
 def _message(place: client.Place, payload: bytes) -> bytes:
-    event = topic_event(place, payload)
+    published = topic_of(place.topic, payload, raw.metadata(payload))
+    event = topic_event(msgspec.structs.replace(place, topic=published), payload)
     return messages.SubscribeTopicEventsResponseAlpha1(event_message=event).SerializeToString()

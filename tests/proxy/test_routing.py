@@ -142,7 +142,7 @@ def test_the_topic_that_is_told_is_the_one_that_was_published_on(
 ) -> None:
     payload = json.dumps(json.loads(event(1)) | members).encode()
 
-    assert topic_of(subscription(subject=filter), payload, metadata) == want
+    assert topic_of(filter, payload, metadata) == want
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from dapr.proto.runtime.v1.dapr_pb2_grpc import DaprStub
 
 from api.model import Component
 from proxy.dapr_grpc import streaming
+from replicas.apps.client import Place
 from tests.proxy.dapr_grpc.site import BUS, SHOP, Site, component, streamed, until
 
 
@@ -358,3 +359,13 @@ def test_an_app_has_no_more_streams_than_it_may(tmp_path: Path, monkeypatch: pyt
             assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
     asyncio.run(scenario())
+
+
+def test_a_stream_of_many_topics_tells_each_events_own() -> None:
+    payload = json.dumps({"id": "1", "source": "/a", "type": "t", "specversion": "1.0", "topic": "plants/7"}).encode()
+
+    def told(topic: str) -> str:
+        message = streaming._message(Place("events", topic, "/"), payload)
+        return str(pubsub_pb2.SubscribeTopicEventsResponseAlpha1.FromString(message).event_message.topic)
+
+    assert (told("plants/+"), told("plants")) == ("plants/7", "plants")
