@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from api.actions import Observed, Plan, Publish, Resource
 from api.meta import Key, RevisionKey, SecretKeyRef
@@ -523,6 +525,29 @@ def test_a_breaker_that_cannot_be_compiled_is_refused() -> None:
     status, reason, message = condition(made, "Resiliency", "patience", "Accepted")
     assert (status, reason) == ("False", "Invalid")
     assert message.startswith("spec.policies.circuitBreakers.fuse.trip: `failures` is not counted")
+
+
+WORDS = st.sampled_from(["bus", "default", "a", "a/b", "$share/g/a", "#", "", "evoke.x", "nope"]) | st.text(max_size=6)
+ASKED = st.builds(
+    AppSubscription,
+    pubsub=WORDS,
+    topic=WORDS,
+    path=WORDS,
+    rules=st.lists(st.builds(Rule, match=WORDS, path=WORDS), max_size=2).map(tuple),
+    metadata=st.dictionaries(st.sampled_from(["rawPayload", "consumerID", "x"]), WORDS, max_size=2),
+    dead_letter=WORDS,
+    bulk=st.integers(0, 20_000),
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(ASKED, max_size=4), st.lists(WORDS, max_size=2))
+def test_whatever_an_app_says_of_itself_is_planned(asked: list[AppSubscription], bindings: list[str]) -> None:
+    said = AppDeclaration(subscriptions=tuple(asked), bindings=tuple(bindings))
+    found = subscriptions(planned([APP, KAFKA, TICK, SUBSCRIPTION], shop=said))
+
+    assert all(one.bus in {Key("default", "bus"), Key("default", "default")} for one in found.values())
+    assert all(one.path.startswith("/") and one.subject for one in found.values())
 
 
 def test_every_substrate_has_the_same_snapshot() -> None:
