@@ -274,6 +274,8 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     data alone, with the metadata beside it; ``stream``: events on the streams that the app has opened."""
     metadata: dict[str, str] = {}
     """Of the Dapr subscription, as written."""
+    programmatic: bool = False
+    """The app itself asks for it, while it runs."""
     filter: Filter | None = None
     condition: str | None = None
     sink: Sink | None = None

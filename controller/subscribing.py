@@ -182,7 +182,7 @@ class _App:
         if asked.dead_letter == asked.topic:
             self._complain(ask, "TopicDenied", f"topic {asked.topic} is its own dead letter topic: it is not used so")
             asked = msgspec.structs.replace(asked, dead_letter="")
-        made = self._subscription(asked, where)
+        made = msgspec.structs.replace(self._subscription(asked, where), programmatic=ask.programmatic)
         self.found[made.key] = made
         if ask.resource is not None:
             self.served.setdefault(ask.resource, []).append(made.key)

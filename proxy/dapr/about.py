@@ -115,4 +115,6 @@ class About:
 
 
 def _declared(subscription: Subscription) -> str:
-    return "STREAMING" if subscription.form == "stream" else "DECLARATIVE"
+    if subscription.form == "stream":
+        return "STREAMING"
+    return "PROGRAMMATIC" if subscription.programmatic else "DECLARATIVE"

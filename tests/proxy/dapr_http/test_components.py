@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from api.model import App, SecretScope
-from tests.proxy.dapr_http.site import APPS, PLATFORM, STORE, Site, component
+from api.delivery import DeliveryPolicy
+from api.meta import Key
+from api.model import App, Backend, Rule, SecretScope, Subscription
+from tests.proxy.dapr_http.site import APPS, BUS, PLATFORM, SHOP, STORE, Site, component, revision
 
 
 def play(directory: Path, scenario: Callable[[Site], Awaitable[None]], **given: Any) -> None:
@@ -178,6 +180,33 @@ def test_metadata_health_and_shutdown(tmp_path: Path) -> None:
         assert (await site.call("GET", "/v1.0/healthz")).status == 204
 
     play(tmp_path, scenario)
+
+
+def test_subscriptions_of_an_app_in_its_metadata(tmp_path: Path) -> None:
+    def one(name: str, **changes: Any) -> Subscription:
+        backends = (Backend(revision=revision(SHOP)),)
+        fields: dict[str, Any] = {"subject": name, "group": "shop", "trigger": "shop", "backends": backends}
+        return Subscription(key=Key("default", name), bus=BUS, **(fields | changes))
+
+    subscriptions = (
+        one("a", path="/a", rules=(Rule(match="event.data.n > 1", path="/large"),), metadata={"x": "1"}),
+        one("b", unmatched=True, rules=(Rule(match="true", path="/b"),), programmatic=True),
+        one("c", form="stream", programmatic=True, delivery=DeliveryPolicy(dead_letter="dead")),
+        one("d", form="binding"),
+        one("e", backends=(Backend(revision=revision(STORE)),)),
+    )
+
+    async def scenario(site: Site) -> None:
+        told = (await site.call("GET", "/v1.0/metadata")).json["subscriptions"]
+        shown = {"pubsubname": "events", "deadLetterTopic": ""}
+        rules = [{"match": "event.data.n > 1", "path": "/large"}, {"path": "/a"}]
+        assert told == [
+            {**shown, "topic": "a", "metadata": {"x": "1"}, "rules": rules, "type": "DECLARATIVE"},
+            {**shown, "topic": "b", "rules": [{"match": "true", "path": "/b"}], "type": "PROGRAMMATIC"},
+            {**shown, "topic": "c", "rules": [{"path": "/"}], "type": "STREAMING", "deadLetterTopic": "dead"},
+        ]
+
+    play(tmp_path, scenario, subscriptions=subscriptions)
 
 
 def test_it_is_not_ready_before_it_knows_anything(tmp_path: Path) -> None:
