@@ -11,7 +11,7 @@ import difflib
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeAlias
@@ -92,7 +92,8 @@ class Declared:
     """Of an output binding."""
     features: tuple[str, ...] = ()
     """Capabilities as Dapr's metadata API names them."""
-    summary: str = field(default="", compare=False)
+    summary: str = ""
+    """What it is, for the reference; empty: what the docstring of its metadata begins with."""
 
     @property
     def kind(self) -> str:

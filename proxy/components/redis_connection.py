@@ -19,6 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from eventbus.diagnosis import diagnose
+from eventbus.errors import BusError, NotABroker, TlsFailed
 from proxy.components.protocols import ComponentError, ComponentFailed
 from proxy.components.redis_metadata import RedisMetadata
 
@@ -32,6 +33,10 @@ Call = tuple[Any, ...]
 
 class WrongType(ComponentError):
     """The key holds another kind of value."""
+
+
+class CrossSlot(ComponentError):
+    """The keys of a command stand on different nodes of a cluster."""
 
 
 class ScriptFailed(ComponentError):
@@ -180,10 +185,24 @@ class RedisConnection:
             if isinstance(error, exceptions.OutOfMemoryError) or str(error).startswith(("OOM", "MISCONF")):
                 raise self._failed(f"{where}: {error}", "StorageFailed") from error
             raise _refusal(error) from error
+        except exceptions.CrossSlotTransactionError as error:
+            raise CrossSlot(str(error)) from error
         except (exceptions.RedisError, exceptions.RedisClusterException, OSError, TimeoutError) as error:
-            cause = await diagnose("redis", {"brokers": where, "tls": str(self._metadata.enable_tls).lower(),
-                                             "caCert": self._metadata.ca_cert})  # fmt: skip
+            if "same key slot" in str(error):  # the client looks before the server does
+                raise CrossSlot(str(error)) from error
+            cause = await self._cause()
             raise self._failed(str(cause or f"{where}: {error}"), cause.reason if cause else "Unreachable") from error
+
+    async def _cause(self) -> BusError | None:
+        metadata = self._metadata
+        options = {"brokers": metadata.where, "tls": str(metadata.enable_tls).lower(), "caCert": metadata.ca_cert}
+        found = await diagnose(
+            "redis", {**options, "clientCert": metadata.client_cert, "clientKey": metadata.client_key}
+        )
+        if isinstance(found, NotABroker) and metadata.enable_tls:  # TLS 1.3 tells a client only by hanging up
+            ours = "did not take ours" if metadata.client_cert else "got none"
+            return TlsFailed(f"{metadata.where} may ask for a client's certificate and {ours}", hint="check clientCert")
+        return found
 
     def _failed(self, message: str, reason: str) -> ComponentFailed:
         self.trouble = ComponentFailed(message, reason=reason)
@@ -192,4 +211,6 @@ class RedisConnection:
 
 def _refusal(error: exceptions.ResponseError) -> ComponentError:
     text = str(error)
+    if text.startswith("CROSSSLOT"):
+        return CrossSlot(text)
     return WrongType(text) if text.startswith("WRONGTYPE") else ScriptFailed(f"redis: {text}")

@@ -31,9 +31,9 @@ def page() -> str:
         NOTICE,
         "# Component types\n",
         INTRODUCTION,
-        "| type | does |",
-        "|---|---|",
-        *(f"| [`{one.type}`](#{_anchor(one.type)}) | {_can(one)} |" for one in _ordered()),
+        "| type | what it is | can |",
+        "|---|---|---|",
+        *(f"| [`{one.type}`](#{_anchor(one.type)}) | {_cell(_what(one))} | {_can(one)} |" for one in _ordered()),
     ]
     for kind, heading in HEADINGS.items():
         lines.append(f"\n## {heading}")
@@ -52,10 +52,14 @@ def _anchor(type_: str) -> str:
     return type_.replace(".", "").lower()
 
 
+def _what(one: Declared) -> str:
+    return one.summary or described(one.metadata).text.partition(";")[0].rstrip(".")
+
+
 def _can(one: Declared) -> str:
-    """What it does, in a few words."""
+    """Features as Dapr's metadata API names them, or operations."""
     if one.kind != "bindings":
-        return ", ".join(f"`{feature}`" for feature in one.features) or HEADINGS[one.kind].lower().removesuffix("s")
+        return ", ".join(f"`{feature}`" for feature in one.features)
     operations = ", ".join(f"`{name}`" for name in one.operations)
     return "; ".join(
         part for part in ("input" if one.source else "", f"output: {operations}" if operations else "") if part

@@ -125,7 +125,7 @@ class RedisState:
         await self._change(changes, strong=any(change.consistency == "strong" for change in changes))
 
     async def _change(self, changes: Sequence[Change], *, strong: bool) -> None:
-        from proxy.components.redis_connection import ScriptFailed
+        from proxy.components.redis_connection import CrossSlot
 
         arguments = [argument for change in changes for argument in self._arguments(change)]
         script = ("EVAL", _CHANGE, len(changes), *(change.key for change in changes), *arguments)
@@ -136,13 +136,11 @@ class RedisState:
         else:
             try:
                 answer = await self._server.call(*script)
-            except ScriptFailed as error:
-                if "CROSSSLOT" in str(error) or "same slot" in str(error):
-                    raise Unsupported(
-                        "the keys of a transaction stand on different nodes of the cluster",
-                        hint="give them a common {hash tag}",
-                    ) from error
-                raise
+            except CrossSlot as error:
+                raise Unsupported(
+                    "the keys of a transaction stand on different nodes of the cluster",
+                    hint="give them a common {hash tag}",
+                ) from error
         if answer:
             raise EtagMismatch(changes[int(answer) - 1].key)
 
