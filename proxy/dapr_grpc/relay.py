@@ -33,9 +33,7 @@ class Side(asyncio.Protocol):
             self.data_received(early)
 
     def eof_received(self) -> bool:
-        if (to := self._beyond) is not None and to.can_write_eof():
-            to.write_eof()
-        return True  # what the other side still says goes out
+        return False  # HTTP/2 knows no half of a connection: with one the other ends
 
     def pause_writing(self) -> None:
         if (source := self._beyond) is not None and not source.is_closing():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import subprocess
 import sys
@@ -277,5 +278,46 @@ def test_a_configuration_says_which_apis_an_app_may_call(tmp_path: Path) -> None
             assert await identity(site.own[only.key]) == "UNIMPLEMENTED"
             assert await publish(site.own[never.key]) == "UNIMPLEMENTED"
             assert await identity(site.own[never.key]) == "never"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", b"\x16\x03\x01\x02\x00" + b"\x00" * 100, b"PRI * HTTP"]
+)
+def test_what_is_no_grpc_is_cut_off_and_others_are_served(tmp_path: Path, garbage: bytes) -> None:
+    async def scenario() -> None:
+        async with Site(tmp_path) as site:
+            host, port = site.own[SHOP].split(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(garbage)
+            writer.write_eof()
+            async with asyncio.timeout(10):
+                await reader.read()
+            writer.close()
+            assert await identity(site.own[SHOP]) == "shop"
+            await until(lambda: not site.grpc._listeners._peers)
+
+    asyncio.run(scenario())
+
+
+def test_an_address_takes_so_many_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listeners, "CONNECTIONS", 3)
+
+    async def scenario() -> None:
+        async with Site(tmp_path) as site:
+            host, port = site.own[SHOP].split(":")
+            held = [await asyncio.open_connection(host, int(port)) for _ in range(3)]
+            await until(lambda: len(site.grpc._listeners._own[SHOP].sides) == 3)
+            reader, writer = await asyncio.open_connection(host, int(port))
+            async with asyncio.timeout(5):
+                with contextlib.suppress(ConnectionError):
+                    assert await reader.read() == b""
+            writer.close()
+            assert await identity(site.own[STORE]) == "store"
+            for _, one in held:
+                one.close()
+            await until(lambda: not site.grpc._listeners._own[SHOP].sides)
+            assert await identity(site.own[SHOP]) == "shop"
 
     asyncio.run(scenario())
