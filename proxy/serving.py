@@ -28,14 +28,28 @@ class Protocol(HttpToolsProtocol):
     """uvicorn's protocol with a limit to what stands before the body."""
 
     _head = 0
+    """Bytes of the head that are parsed."""
+    _open = 0
+    """Bytes that came since a head began that does not end."""
+    _in_head = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
         self.timeout_keep_alive_task = self.loop.call_later(IDLE, self.timeout_keep_alive_handler)
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._open = self._open + len(data) if self._in_head else 0
+        if self._open > HEAD_END:  # the parser keeps a line until it ends
+            self.transport.abort()
+
     def on_message_begin(self) -> None:
-        self._head = 0
+        self._head, self._in_head = 0, True
         super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
 
     def on_url(self, url: bytes) -> None:
         if self._fits(len(url)):
@@ -52,8 +66,6 @@ class Protocol(HttpToolsProtocol):
         self.scope["state"]["too_long"] = True
         if not self.url:
             self.url = b"/"
-        if self._head > HEAD_END:
-            self.transport.abort()
         return False
 
 
