@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from api.conditions import Condition
+from api.errors import Problem
 from api.meta import Key, RevisionKey
 from api.model import AppDeclaration, AppSubscription, Build, Replica, Snapshot, Workload
 from api.scaling import Authority, ScalePolicy
@@ -29,6 +30,8 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
     deleting: bool = False
     spec: Any = None
     """Struct of api.kinds for this kind."""
+    problems: tuple[Problem, ...] = ()
+    """Why *spec* cannot be read by this release; empty: it can."""
     status: dict[str, Any] = {}
 
 

@@ -178,6 +178,9 @@ def _by_kind(resources: Iterable[Resource]) -> dict[str, list[Resource]]:
 
 
 def _try(models: Models, resource: Resource, reader: Callable[[], Read]) -> Read | None:
+    if resource.problems:
+        models.refused[resource.kind, resource.key] = resource.problems
+        return None
     try:
         return reader()
     except InvalidInput as error:

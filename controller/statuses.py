@@ -57,7 +57,8 @@ def all_of(
 def _of(resource: Resource, facts: Facts) -> Status:
     refused = facts.models.refused.get((resource.kind, resource.key))
     if refused:
-        return status.status(resource, [status.accepted(refused)])
+        kept = {name: resource.status[name] for name in (identities.FIELD, streams.FIELD) if name in resource.status}
+        return status.status(resource, [status.accepted(refused)], **kept)
     kind = _KINDS.get(resource.kind)
     return kind(resource, facts) if kind is not None else status.not_yet(resource)
 

@@ -18,7 +18,7 @@ import msgspec
 
 from api import conditions
 from api.actions import Resource, Status
-from api.errors import NotFound
+from api.errors import InvalidInput, NotFound
 from api.meta import Key, ResourceRef
 from controller.errors import Conflict
 
@@ -214,17 +214,13 @@ class SqliteStore:
         )
 
     def _resource(self, stored: Stored) -> Resource:
-        return Resource(
-            api_version=stored.api_version,
-            kind=stored.kind,
-            key=stored.key,
-            uid=stored.uid,
-            generation=stored.generation,
-            labels=stored.labels,
-            annotations=stored.annotations,
-            spec=self._decode(stored.api_version, stored.kind, stored.spec),
-            status=stored.status,
-        )
+        """What another release stored and this one cannot read keeps nobody else from being planned."""
+        same = ("api_version", "kind", "key", "uid", "generation", "labels", "annotations", "status")
+        fields = {name: getattr(stored, name) for name in same}
+        try:
+            return Resource(spec=self._decode(stored.api_version, stored.kind, stored.spec), **fields)
+        except InvalidInput as error:
+            return Resource(problems=error.problems, **fields)
 
     def _announce(self) -> None:
         for changed in self._subscribers:

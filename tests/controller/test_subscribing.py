@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.actions import Observed, Plan, Publish, Resource
+from api.errors import Problem
 from api.meta import Key, RevisionKey, SecretKeyRef
 from api.model import AppDeclaration, AppSubscription, Rule, Snapshot, Subscription
 from controller.plan import SOON, plan
@@ -430,6 +431,17 @@ def test_an_app_id_belongs_to_one_function() -> None:
         "Conflict",
         "spec.serving.annotations.dapr.io/app-id: app id orders belongs to function shop; choose another",
     )
+
+
+def test_a_function_that_cannot_be_read_forgets_nothing() -> None:
+    status: dict[str, Any] = {"appId": "orders", "streams": [{"pubsub": "bus", "topic": "a"}]}
+    unread = msgspec.structs.replace(
+        resource(APP), spec=None, problems=(Problem(code="E111", message="no"),), status=status
+    )
+    (told,) = [one for one in plan(worlds.world([unread])).statuses if one.kind == "Function"]
+
+    assert told.fields == status
+    assert [(one.type, one.reason) for one in told.conditions] == [("Accepted", "Invalid")]
 
 
 def test_who_has_an_app_id_keeps_it() -> None:

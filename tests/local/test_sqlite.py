@@ -8,7 +8,7 @@ import pytest
 
 from api.actions import Status
 from api.conditions import false, true
-from api.errors import NotFound
+from api.errors import InvalidInput, NotFound, Problem
 from api.meta import Key
 from controller.errors import Conflict
 from controller.local.sqlite import Manifest, SqliteStore, conditions_of, connect, next_epoch
@@ -48,6 +48,22 @@ def test_generation_grows_with_the_spec_only(store, second, outcome, generation)
     after = store.get("Function", FUNCTION.key)
     assert (after.generation, after.uid, after.created) == (generation, before.uid, NOW)
     assert (after.version == before.version) == (outcome == "unchanged")
+
+
+def test_what_this_release_cannot_read_is_there_with_its_problems(tmp_path):
+    def decode(_version, kind, spec):
+        if kind == "Resiliency":
+            raise InvalidInput([Problem(code="E111", message="no")])
+        return spec
+
+    db = connect(tmp_path / "state.db")
+    store = SqliteStore(db, decode)
+    store.apply([FUNCTION, edit(kind="Resiliency")], now=NOW)
+
+    function, resiliency = asyncio.run(store.resources())
+    assert (function.spec, function.problems) == (FUNCTION.spec, ())
+    assert (resiliency.spec, [problem.code for problem in resiliency.problems]) == (None, ["E111"])
+    db.close()
 
 
 def test_apply_is_all_or_nothing(store):
