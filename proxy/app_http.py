@@ -18,8 +18,9 @@ import msgspec
 from api.frames import Endpoint
 from api.model import Subscription
 from eventbus import raw
+from proxy.app_replies import of_batch, of_event
 from proxy.forms import name_of, trace_headers
-from proxy.outcomes import DONE, ENDED, REFUSED, Outcome, of_bulk, of_single, of_status
+from proxy.outcomes import DONE, ENDED, REFUSED, Outcome, of_status
 from proxy.post import MARGIN
 from replicas.apps.client import Reply
 from replicas.apps.connect import Apps
@@ -68,7 +69,7 @@ class HttpPoster:
         reply = await self._send(endpoint, target, token, headers, one.payload)
         if isinstance(reply, Outcome):
             return reply
-        return of_single(reply.status, reply.headers, reply.body, wall)
+        return of_event(reply.status, reply.headers, reply.body, wall)
 
     async def _bulk(
         self, endpoint: Endpoint, target: bytes, token: str, events: Sequence[Shown], wall: float
@@ -79,7 +80,7 @@ class HttpPoster:
             alone = len(events) == 1 or reply is REFUSED or reply is ENDED
             return [reply if alone else Outcome("unclear", reply.error)] * len(events)
         ids = [str(one.seq) for one in events]
-        return of_bulk(reply.status, reply.headers, reply.body, ids, wall, foreign=True)
+        return of_batch(reply.status, reply.headers, reply.body, ids, wall)
 
     async def _send(
         self, endpoint: Endpoint, target: bytes, token: str, headers: list[Header], body: bytes

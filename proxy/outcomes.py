@@ -129,27 +129,24 @@ def of_single(status: int, headers: Mapping[bytes, bytes], body: bytes, wall: fl
         return DONE
 
 
-def of_bulk(
-    status: int, headers: Mapping[bytes, bytes], body: bytes, ids: Sequence[str], wall: float, *, foreign: bool = False
-) -> list[Outcome]:
-    """Answer to a bulk POST, in the order of *ids*; an omitted entry was never started, by a *foreign* app it failed.
+def of_bulk(status: int, headers: Mapping[bytes, bytes], body: bytes, ids: Sequence[str], wall: float) -> list[Outcome]:
+    """Answer to a bulk POST, in the order of *ids*; an omitted entry was never started.
 
     A failure of the whole POST says nothing about which entry caused it: each entry goes again alone, and only the
-    culprit is charged. That a foreign app has no such route is true of all.
+    culprit is charged.
     """
     by_status = of_status(status, headers, wall)
     if by_status is not None:
-        sure = by_status in {NOT_STARTED, FENCED} or (foreign and (len(ids) == 1 or by_status.kind == "unroutable"))
-        return [by_status if sure else Outcome("unclear", by_status.error)] * len(ids)
+        whole = by_status if by_status in {NOT_STARTED, FENCED} else Outcome("unclear", by_status.error)
+        return [whole] * len(ids)
     try:
         statuses = _bulk.decode(body).statuses
     except msgspec.DecodeError:
         return [Outcome("unclear", "the reply to a batch holds no statuses")] * len(ids)
     by_id = {reply.entryId: reply for reply in statuses}
-    omitted = MISSING if foreign else NOT_STARTED
     # Dapr reads an empty status in a bulk reply as RETRY, unlike in a single one
     return [
-        omitted if reply is None else Outcome("failed", "empty status") if not reply.status else of_reply(reply)
+        NOT_STARTED if reply is None else Outcome("failed", "empty status") if not reply.status else of_reply(reply)
         for reply in map(by_id.get, ids)
     ]
 

@@ -14,7 +14,8 @@ import pytest
 from api.model import Component, Rule
 from eventbus import raw
 from eventbus.bus import Incoming
-from proxy.outcomes import MISSING, Outcome, of_bulk
+from proxy.app_replies import of_batch
+from proxy.outcomes import DONE, MISSING, Outcome
 from proxy.owner import Owner
 from tests.proxy.apps_plant import AppPlant
 from tests.proxy.plant import FAST, SUBJECT, event, subscription, until
@@ -43,6 +44,9 @@ def answering(status: int, body: bytes = b"") -> HttpServer:
         (200, b'{"status":"RETRY"}', ("max-attempts", 3)),
         (200, b'{"status":"MAYBE"}', ("max-attempts", 3)),
         (200, b'{"status":"DROP"}', ("rejected", 1)),
+        (200, b'{"Status":"DROP"}', ("rejected", 1)),
+        (200, b'["DROP"]', ("done", 0)),
+        (200, b'{"status":"DROP"', ("done", 0)),
         (301, b"", ("max-attempts", 3)),
         (400, b"", ("max-attempts", 3)),
         (500, b"", ("max-attempts", 3)),
@@ -339,6 +343,8 @@ def test_a_batch_holds_one_event_of_a_key_and_one_path() -> None:
     ("status", "body", "ids", "want"),
     [
         (200, b'{"statuses":[]}', "12", [MISSING, MISSING]),
+        (200, b'{"Statuses":[{"EntryId":"2","Status":"SUCCESS"},7,{"entryId":"9"}]}', "12", [MISSING, DONE]),
+        (200, b'{"statuses":{}}', "1", [Outcome("unclear", "the reply to a batch holds no statuses")]),
         (200, b"<html>", "12", [Outcome("unclear", "the reply to a batch holds no statuses")] * 2),
         (500, b"", "12", [Outcome("unclear", "HTTP 500")] * 2),
         (500, b"", "1", [Outcome("failed", "HTTP 500", code=500)]),
@@ -346,7 +352,7 @@ def test_a_batch_holds_one_event_of_a_key_and_one_path() -> None:
     ],
 )
 def test_answers_to_a_whole_batch(status: int, body: bytes, ids: str, want: list[Outcome]) -> None:
-    assert of_bulk(status, {}, body, list(ids), 0.0, foreign=True) == want
+    assert of_batch(status, {}, body, list(ids), 0.0) == want
 
 
 def test_raw_bytes_come_in_an_envelope_and_in_bulk_as_they_are() -> None:

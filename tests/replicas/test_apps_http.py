@@ -70,6 +70,19 @@ def run(work: Callable[[HttpApp, HttpServer], Awaitable[None]], server: HttpServ
             [{"pubsubname": "p", "topic": "t", "route": "r", "bulkSubscribe": {"enabled": True}}],
             (AppSubscription(pubsub="p", topic="t", path="r", bulk=100, bulk_wait=timedelta(seconds=1)),),
         ),
+        (
+            [
+                {
+                    "pubsubName": "p",
+                    "Topic": "t",
+                    "Routes": {"Default": "/all"},
+                    "DeadLetterTopic": "x",
+                    "metadata": {"rawPayload": "true"},
+                    "bulkSubscribe": None,
+                }
+            ],
+            (AppSubscription(pubsub="p", topic="t", path="/all", dead_letter="x", metadata={"rawPayload": "true"}),),
+        ),
         ([{"pubsubname": "p", "topic": "no-route"}], ()),
         ([{"pubsubname": "p", "topic": "no-route", "routes": {"rules": []}}], ()),
     ],
