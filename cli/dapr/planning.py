@@ -13,6 +13,7 @@ from api.meta import Key, RevisionKey
 from api.model import AppDeclaration, AppSubscription, Snapshot
 from cli.dapr.settings import NAMESPACE
 from controller.plan import plan
+from controller.streams import FIELD
 
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 """Nothing here depends on the time."""
@@ -51,10 +52,10 @@ def planned(
     """*declared*: functions whose app was asked; *troubles*: component -> ``Reason: message``."""
     observed = Observed(
         capabilities=CAPABILITIES,
-        streams={str(key): found for key, found in streams.items()},
         components={str(key): found for key, found in troubles.items()},
     )
-    world = World(resources=tuple(resources), observed=observed, now=BEGINNING)
+    known_streams = [_remembering(one, streams.get(one.key, ())) for one in resources]
+    world = World(resources=tuple(known_streams), observed=observed, now=BEGINNING)
     ensured = [action for action in plan(world).actions if isinstance(action, Ensure)]
     known = tuple(_state(one, declared.get(one.workload.key.function_key)) for one in ensured)
     done = plan(msgspec.structs.replace(world, observed=msgspec.structs.replace(observed, revisions=known)))
@@ -72,6 +73,14 @@ def planned(
             for reason in _reasons(status.conditions)
         ),
     )
+
+
+def _remembering(resource: Resource, streams: tuple[AppSubscription, ...]) -> Resource:
+    """A Function whose status has what its app has subscribed to by streams: there the planner looks."""
+    if resource.kind != "Function" or not streams:
+        return resource
+    told = [msgspec.structs.replace(one, stream=True) for one in streams]
+    return msgspec.structs.replace(resource, status={FIELD: msgspec.to_builtins(told)})
 
 
 def _state(ensured: Ensure, declared: AppDeclaration | None) -> RevisionState:

@@ -246,3 +246,31 @@ def test_what_cannot_run_says_so_in_one_line(home: Path) -> None:
             done = command(home, *words)
             assert (done.returncode, said in done.stderr) == (code, True), (words, done.returncode, done.stderr)
             assert done.stderr.startswith("error: "), done.stderr
+
+
+CLIENT = '''
+"""An app that only calls: Dapr's SDK as it stands, with state, a stream and publishes."""
+from dapr.clients import DaprClient
+
+with DaprClient() as client:
+    client.save_state("store", "greeting", "hello")
+    print("state", client.get_state("store", "greeting").text(), flush=True)
+    subscription = client.subscribe(pubsub_name="bus", topic="streamed")
+    client.publish_event("bus", "streamed", '{"n": 1}', data_content_type="application/json")
+    for message in subscription:
+        print("streamed", message.data(), flush=True)
+        subscription.respond_success(message)
+        break
+    subscription.close()
+    print("app", client.get_metadata().application_id, flush=True)
+'''
+
+
+def test_an_app_with_the_unmodified_sdk(home: Path) -> None:
+    (home / "resources" / "store.yaml").write_text(json.dumps(component("state.in-memory", {}, name="store")))
+    (home / "client.py").write_text(CLIENT)
+    with running(home, "-a", "caller", "-d", "resources", "--", sys.executable, "client.py") as run:
+        run.says("app caller")
+        assert run.process.wait(30) == 0
+        for line in ("state hello", "streamed {'n': 1}", "app caller"):
+            assert f"== APP == {line}" in run.output
