@@ -231,6 +231,7 @@ def _surroundings(settings: ProxySettings, wiring: Wiring) -> Surroundings:
         resolve=settings.resolve,
         keeper=settings.keeper,
         folder=settings.folder,
+        shared=settings.shared,
         platform=settings.platform,
         http=wiring.outside,
         loopback=settings.loopback_sinks,

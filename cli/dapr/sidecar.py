@@ -22,10 +22,10 @@ from api import platform
 from api.actions import Resource
 from api.frames import AppListener, Notice
 from api.meta import Key
-from api.model import AppDeclaration, AppSubscription, Component
+from api.model import AppDeclaration, AppSubscription, Component, Snapshot, Subscription, digest
 from api.platform import LOOPBACK
-from cli.dapr import broker, instances
-from cli.dapr.attendant import Attendant
+from cli.dapr import broker, instances, resources
+from cli.dapr.attendant import Attendant, endpoint
 from cli.dapr.planning import Planned, planned
 from cli.dapr.program import Program, prefixed
 from cli.dapr.settings import AppRun, BadRun
@@ -48,6 +48,8 @@ AGENT = "proxy-0"
 READY_WITHIN = 30.0
 """Seconds until the API has to answer."""
 POLL = 0.02
+PEERS_EVERY = 1.0
+"""Seconds between two looks for apps of other runs."""
 RELEASE = 10.0
 """Seconds that deliveries in flight have at the end."""
 
@@ -55,14 +57,15 @@ RELEASE = 10.0
 class Sidecar:
     """The apps of one run."""
 
-    def __init__(self, apps: Sequence[AppRun], resources: Sequence[Resource], paths: Paths) -> None:
+    def __init__(self, apps: Sequence[AppRun], declared: Sequence[Resource], paths: Paths) -> None:
         self.apps = {app.key: app for app in apps}
-        self._resources, self._paths = resources, paths
+        self._resources, self._paths = declared, paths
         self._platform = platform.choose(platform.load(paths.state), durability="os")
         self._control = ControlServer(paths.socket("control"), 1, self._on_change, _tell)
         self._declared: dict[Key, AppDeclaration] = {}
         self._streams: dict[Key, tuple[AppSubscription, ...]] = {}
         self._well: set[Key] = set()
+        self._peers: dict[Key, AppRun] = {}
         self._told: tuple[str, ...] = ()
         self._plan: Planned | None = None
         self._http = HttpClient()
@@ -126,6 +129,20 @@ class Sidecar:
         attendant.watch()
         log.info("app %s is there: its work comes from now on", app.id)
 
+    async def find_peers(self) -> None:
+        """Look for apps of other runs for ever: ours call them by their ids, as over Dapr's name resolution."""
+        while True:
+            found = {app.key: app for app in await asyncio.to_thread(peers) if app.key not in self.apps}
+            if found != self._peers:
+                gone = self._peers.keys() - found.keys()
+                self._peers = found
+                for key in gone:
+                    self._control.endpoints(self._planned.revisions[key], ())
+                self._replan()
+                for key, app in found.items():
+                    self._control.endpoints(self._planned.revisions[key], (endpoint(app),))
+            await asyncio.sleep(PEERS_EVERY)
+
     def quiesce(self) -> None:
         """Nothing new for anybody."""
         for key in list(self._well):
@@ -140,7 +157,7 @@ class Sidecar:
     def _changed(self, attendant: Attendant, well: bool) -> None:
         key = attendant.app.key
         (self._well.add if well else self._well.discard)(key)
-        self._control.endpoints(self._planned.revisions[key], (attendant.endpoint,) if well else ())
+        self._control.endpoints(self._planned.revisions[key], (endpoint(attendant.app),) if well else ())
 
     def _bindings(self, app: AppRun) -> list[Component]:
         """Components that may bring *app* events."""
@@ -156,16 +173,13 @@ class Sidecar:
 
     def _replan(self) -> None:
         """Publish what holds now, and own what belongs to apps that are there."""
-        self._plan = planned(self._resources, self._declared, self._streams, {})
+        others = [resources.function(app) for app in self._peers.values()]
+        self._plan = planned([*self._resources, *others], self._declared, self._streams, {})
         for problem in self._plan.problems:
             if problem not in self._told:
                 log.warning("%s", problem)
         self._told = self._plan.problems
-        snapshot = self._plan.snapshot
-        token = os.environ.get("APP_API_TOKEN", "")
-        if token:
-            apps = tuple(msgspec.structs.replace(one, token=token) for one in snapshot.apps)
-            snapshot = msgspec.structs.replace(snapshot, apps=apps)
+        snapshot = self._own(self._plan.snapshot)
         self._control.publish(snapshot)
         owned = [
             one.key
@@ -175,6 +189,20 @@ class Sidecar:
         ]
         sources = [one.key for one in snapshot.sources] if self._declared else []
         self._control.assign(AGENT, owned, sources)
+
+    def _own(self, snapshot: Snapshot) -> Snapshot:
+        """*snapshot* with the token of our apps, and without what peers subscribe to: that is their runs' to deliver."""
+        token = os.environ.get("APP_API_TOKEN", "")
+        content = msgspec.structs.replace(
+            snapshot,
+            digest="",
+            apps=tuple(
+                msgspec.structs.replace(one, token=token) if token and one.key in self.apps else one
+                for one in snapshot.apps
+            ),
+            subscriptions=tuple(one for one in snapshot.subscriptions if _functions(one).isdisjoint(self._peers)),
+        )
+        return msgspec.structs.replace(content, digest=digest(content))
 
     def _on_change(self) -> None:
         """Remember the streams that apps have opened."""
@@ -196,6 +224,7 @@ class Sidecar:
             cache=self._paths.run / "snapshots",
             agent=AGENT,
             platform=self._platform,
+            shared=False,
         )
 
     async def _answering(self) -> None:
@@ -233,6 +262,19 @@ class Sidecar:
         return found | {f"component {one.component.name}": one.message for one in readings.components if one.reason}
 
 
+def _functions(subscription: Subscription) -> set[Key]:
+    return {backend.revision.function_key for backend in subscription.backends}
+
+
+def peers() -> list[AppRun]:
+    """Apps of other runs on this machine that can be called."""
+    return [
+        AppRun(id=one.id, folder=Path(), port=one.port, protocol="grpc" if one.protocol == "grpc" else "http")
+        for one in instances.running()
+        if one.pid != os.getpid() and one.port
+    ]
+
+
 def _answers(port: int) -> bool:
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=2)
     try:
@@ -267,14 +309,14 @@ def claimed(state: Path) -> tuple[Paths, Lock]:
     raise BadRun(f"{state} is in use a hundred times")
 
 
-async def run(apps: Sequence[AppRun], resources: Sequence[Resource], state: Path, *, run_file: str = "") -> int:
+async def run(apps: Sequence[AppRun], declared: Sequence[Resource], state: Path, *, run_file: str = "") -> int:
     """Serve *apps* until their programs have ended, or until a signal; answers the exit code."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     paths, lock = claimed(state)
     try:
-        sidecar = Sidecar(apps, resources, paths)
+        sidecar = Sidecar(apps, declared, paths)
         for app in apps:
             say(f"Starting Dapr with id {app.id}. HTTP Port: {app.http}. gRPC Port: {app.grpc}")
         async with sidecar.serving():
@@ -296,6 +338,7 @@ async def _together(sidecar: Sidecar, stopping: asyncio.Event, run_file: str) ->
                 programs[key] = await Program.start(app.command, app.folder, sidecar.environ(app), show)
             files.append(instances.write(_instance(app, programs.get(key), run_file)))
             tasks.append(asyncio.create_task(sidecar.attend(app), name=f"app {app.id}"))
+        tasks.append(asyncio.create_task(sidecar.find_peers(), name="peers"))
         logs = "Both Dapr and your app logs" if programs else "Dapr logs"
         say(f"✅  You're up and running! {logs} will appear here.\n")
         return await _until_the_end(programs, [*tasks, sidecar.proxy], stopping)

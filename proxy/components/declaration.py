@@ -165,7 +165,7 @@ def _read(cls: type[ComponentMetadata], options: Mapping[str, Option], values: d
     for name, option in options.items():
         row = names.get(name.lower())
         if row is None:
-            yield from _unknown(cls, name)
+            yield from _unknown(cls, name, option)
         elif row.attribute in given:
             yield _problem("E117", name, f"`{row.name}` stands twice")
         else:
@@ -190,11 +190,13 @@ def _code(row: Row, error: ValueError) -> str:
     return "E114" if isinstance(row.type, mi.TimeDeltaType) else "E111"
 
 
-def _unknown(cls: type[ComponentMetadata], name: str) -> Iterator[Problem]:
+def _unknown(cls: type[ComponentMetadata], name: str, option: Option) -> Iterator[Problem]:
     if name.lower() in {known.lower() for known in cls.NOTED}:
         return
     refused = {known.lower(): reason for known, reason in cls.REFUSED.items()}
     if name.lower() in refused:
+        if isinstance(option, str) and option.strip().lower() in {"", *_FALSE}:
+            return  # it asks for nothing
         yield _problem("E199", name, f"it is not supported: {refused[name.lower()]}")
         return
     names = [row.name for row in rows(cls)]

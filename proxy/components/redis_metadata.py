@@ -35,6 +35,7 @@ class RedisMetadata(ComponentMetadata, frozen=True, kw_only=True):
     })  # fmt: skip
     REFUSED: ClassVar[Mapping[str, str]] = MappingProxyType({
         "useEntraID": _CLOUD,
+        "useAzureAD": _CLOUD,
         "useOIDC": _CLOUD,
         "useAwsIam": _CLOUD,
         "oidcTokenEndpoint": _CLOUD,

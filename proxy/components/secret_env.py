@@ -1,7 +1,8 @@
 """``secretstores.local.env``: variables of the proxy's environment, and only those that the component names.
 
 The environment of a proxy shared by all functions holds what is none of theirs. So a component without a prefix and
-without a list hands out nothing, where daprd hands out everything but its own.
+without a list hands out nothing, where daprd hands out everything but its own. A proxy that somebody has started for
+apps of their own (`evoke dapr run`) does as daprd.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ class Metadata(ComponentMetadata, frozen=True, kw_only=True):
 
 
 class EnvironmentSecrets:
-    def __init__(self, metadata: Metadata, environment: Mapping[str, str]) -> None:
+    def __init__(self, metadata: Metadata, environment: Mapping[str, str], *, everything: bool) -> None:
+        """*everything*: without prefix and list all variables are secrets, but for the platform's."""
         self._prefix, self._allowed, self._environment = metadata.prefix, frozenset(metadata.allowed), environment
+        self._everything = everything and not metadata.prefix and not metadata.allowed
 
     async def open(self) -> str:
-        if not self._prefix and not self._allowed:
+        if not (self._prefix or self._allowed or self._everything):
             return "nothing: it has neither prefix nor allowed"
         return f"{len(self._found())} variables"
 
@@ -51,13 +54,15 @@ class EnvironmentSecrets:
         return {
             name.removeprefix(self._prefix): value
             for name, value in self._environment.items()
-            if not name.upper().startswith(OURS)
-            and (name in self._allowed or (self._prefix and name.startswith(self._prefix) and name != self._prefix))
+            if not name.upper().startswith(OURS) and (self._everything or name in self._allowed or self._begins(name))
         }
+
+    def _begins(self, name: str) -> bool:
+        return bool(self._prefix) and name.startswith(self._prefix) and name != self._prefix
 
 
 def open_store(_component: Component, metadata: Metadata, around: Surroundings) -> EnvironmentSecrets:
-    return EnvironmentSecrets(metadata, around.environment)
+    return EnvironmentSecrets(metadata, around.environment, everything=not around.shared)
 
 
 DECLARED = Declared(type="secretstores.local.env", metadata=Metadata, open=open_store)

@@ -46,18 +46,18 @@ class Metadata(StateMetadata, frozen=True, kw_only=True):
         "metadataTableName": "the only version of the table needs no record of it",
     })  # fmt: skip
 
-    connection_string: Annotated[str, msgspec.Meta(min_length=1)]
+    connection_string: Annotated[str, about(aliases=("url",))]
     """Path of the file, absolute or below the project's folder, or ``file:path?option=...``; ``:memory:`` for none. Its
     folder must exist."""
-    timeout: timedelta = timedelta(seconds=20)
-    """For one operation; bare numbers count seconds."""
-    busy_timeout: Annotated[timedelta, about(unit="ms")] = timedelta(seconds=2)
-    """How long an operation waits for another process's lock; a bare number counts milliseconds."""
+    timeout: Annotated[timedelta, about(aliases=("timeoutInSeconds",))] = timedelta(seconds=20)
+    """For one operation."""
+    busy_timeout: timedelta = timedelta(seconds=2)
+    """How long an operation waits for another process's lock."""
     disable_wal: bool = msgspec.field(name="disableWAL", default=False)
     """Use the rollback journal, as network file systems need."""
     table_name: str = "state"
     """Name of the table."""
-    cleanup_interval: timedelta = timedelta(0)
+    cleanup_interval: Annotated[timedelta, about(aliases=("cleanupIntervalInSeconds",))] = timedelta(0)
     """Between two looks for values past their time; 0: they are looked for every hour, and never handed out."""
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
@@ -129,8 +129,9 @@ class SqliteState:
             uri = f"file:{path}" + (f"?{options}" if options else "")
             database = sqlite3.connect(uri, timeout=busy, isolation_level=None, check_same_thread=False, uri=True)
             try:
-                journal = "DELETE" if self._metadata.disable_wal else "WAL"
-                database.execute(f"PRAGMA journal_mode={journal}")
+                if "mode=ro" not in options and "immutable=" not in options:
+                    journal = "DELETE" if self._metadata.disable_wal else "WAL"
+                    database.execute(f"PRAGMA journal_mode={journal}")
                 database.execute("PRAGMA synchronous=FULL")
                 database.execute(
                     f"CREATE TABLE IF NOT EXISTS {self._table} (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL, "
@@ -234,7 +235,7 @@ class SqliteState:
 def _location(text: str, folder: Path) -> tuple[str, str]:
     """Path and options for a URI of SQLite; Go's own options (``_pragma``, ``_txlock``) are dropped, ours stand for
     them."""
-    path, _, query = text.removeprefix("file:").partition("?") if text.startswith("file:") else (text, "", "")
+    path, _, query = text.removeprefix("file:").partition("?")
     kept = [f"{name}={value}" for name, value in parse_qsl(query) if name in {"mode", "cache", "immutable", "vfs"}]
     plain = unquote(path) if text.startswith("file:") else path
     plain = plain if plain == ":memory:" else str(folder.absolute() / plain)

@@ -36,5 +36,7 @@ class Surroundings:
     """For addresses that users name; it judges them."""
     loopback: bool = True
     """Whether this machine itself is what users may name; False where loopback is the proxy's own pod."""
+    shared: bool = True
+    """Whether the environment of this process is another one than that of the apps' owner."""
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     """Of this process; only the secret store of variables looks, and only at what it was told to."""

@@ -230,6 +230,17 @@ def test_the_environment_stays_hidden(options: dict[str, str], wanted: dict[str,
     asyncio.run(main())
 
 
+def test_the_environment_of_ones_own_proxy() -> None:
+    environment = {"HOME": "/h", "DAPR_API_TOKEN": "t", "EVOKE_STATE": "s", "APP_API_TOKEN": "u"}
+
+    async def main() -> None:
+        declared = component("env", "secretstores.local.env")
+        async with opened(declared, environment=environment, shared=False) as here:
+            assert await here.secrets(app(), "env").secrets({}) == {"HOME": {"HOME": "/h"}}
+
+    asyncio.run(main())
+
+
 def test_secrets_of_the_namespace_and_no_other() -> None:
     kept = {"default": {"db": {"user": "me", "password": "x"}}, "other": {"db": {"user": "you"}}}
 

@@ -95,6 +95,12 @@ def test_bad_metadata(options: dict[str, str], wanted: str) -> None:
     assert "\n".join(map(str, check(Sample, options))).startswith(wanted)
 
 
+def test_what_is_refused_may_be_switched_off() -> None:
+    assert Sample.read({"redisHost": "y", "queryIndexes": ""}) == Sample.read(
+        {"redisHost": "y", "queryIndexes": "False"}
+    )
+
+
 def test_a_secret_is_never_repeated() -> None:
     class Pin(ComponentMetadata, frozen=True, kw_only=True):
         pin: Annotated[int, about(secret=True)]

@@ -87,7 +87,7 @@ def test_several_processes_share_a_file(tmp_path: Path, wal: str) -> None:
     [
         ({"connectionString": "/nowhere/at/all/state.db"}, "unable to open database file; make its folder"),
         ({"connectionString": "{tmp}/text"}, "file is not a database"),
-        ({"connectionString": "{tmp}/new?x=%00"}, ""),
+        ({"connectionString": "file:{tmp}/new?_pragma=busy_timeout(1)&_txlock=immediate"}, ""),
         ({}, r"connectionString\]: it is missing"),
         ({"connectionString": ""}, r"connectionString\]: it is empty"),
         ({"connectionString": "x", "tableName": "a; DROP TABLE b"}, "is no name; use letters, digits and _"),
@@ -129,3 +129,23 @@ def _count(path: Path) -> int:
         return int(database.execute("SELECT count(*) FROM state").fetchone()[0])
     finally:
         database.close()
+
+
+def test_a_file_that_is_only_read(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with sqlite3.connect(path) as database:
+        database.executescript(THEIRS)
+    database.close()
+
+    async def main() -> None:
+        async with opened(
+            component("store", "state.sqlite", {"url": f"{path}?mode=ro", "timeoutInSeconds": "5"})
+        ) as here:
+            store = here.state(app(), "store")
+            (item,) = await store.get(["text"])
+            assert item is not None
+            with pytest.raises(ComponentFailed, match="readonly") as failed:
+                await store.change(Write(key="text", value=b"2"))
+            assert failed.value.reason == "StorageFailed"
+
+    asyncio.run(main())
