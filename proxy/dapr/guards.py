@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from api.meta import Key
 from api.model import App, CircuitBreaker, Resilience
+from api.statuses import number
 from proxy.dapr.errors import DaprError
 from proxy.dapr.resilience import Breaker, Failure, again, policy
 
@@ -17,25 +18,6 @@ T = TypeVar("T")
 
 LONGEST = 300.0
 """Seconds in which a call is tried again, whatever its policy says: whoever waits for it will have gone."""
-CODES = {
-    "CANCELLED": 1,
-    "UNKNOWN": 2,
-    "INVALID_ARGUMENT": 3,
-    "DEADLINE_EXCEEDED": 4,
-    "NOT_FOUND": 5,
-    "ALREADY_EXISTS": 6,
-    "PERMISSION_DENIED": 7,
-    "RESOURCE_EXHAUSTED": 8,
-    "FAILED_PRECONDITION": 9,
-    "ABORTED": 10,
-    "OUT_OF_RANGE": 11,
-    "UNIMPLEMENTED": 12,
-    "INTERNAL": 13,
-    "UNAVAILABLE": 14,
-    "DATA_LOSS": 15,
-    "UNAUTHENTICATED": 16,
-}
-"""Names of gRPC statuses -> their numbers (google.rpc.Code)."""
 BUSY = frozenset({429, 507})
 
 Judge = Callable[[T], Failure | None]
@@ -132,4 +114,4 @@ async def _limited(guard: Resilience, target: str, call: Callable[[], Awaitable[
 
 
 def _failure(error: DaprError) -> Failure:
-    return Failure(grpc=CODES.get(error.grpc, 2), permanent=error.status < 500 and error.status not in BUSY)
+    return Failure(grpc=number(error.grpc), permanent=error.status < 500 and error.status not in BUSY)

@@ -10,11 +10,11 @@ from typing import Self, TypeAlias
 import msgspec
 
 from api.model import App
+from api.statuses import number
 from proxy.dapr.caller import Caller, identity
 from proxy.dapr.calls import Calls, Reached, unreachable
 from proxy.dapr.directory import Directory
 from proxy.dapr.errors import DaprError
-from proxy.dapr.guards import CODES
 from proxy.dapr.invocation_headers import for_app, for_caller
 from proxy.dapr.resilience import Failure
 from replicas.apps.connect import Apps
@@ -109,7 +109,7 @@ class Answered:
 def fault(answered: Answered) -> Failure | None:
     """An answer that counts as a failure for policies: any status that is no success and no redirect."""
     if answered.failure is not None:
-        return Failure(grpc=CODES.get(answered.failure.status, 2))
+        return Failure(grpc=number(answered.failure.status))
     return None if answered.status < 400 else Failure(http=answered.status)
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from api.model import App, CircuitBreaker, Resilience, Retry
+from api.statuses import within
 from triggers.trips import compile_trip
 
 State = Literal["closed", "open", "half-open"]
@@ -105,20 +106,9 @@ def again(retry: Retry | None, tried: int, failure: Failure) -> bool:
     """Whether a call that failed after *tried* tries is tried once more."""
     if retry is None or failure.permanent or (retry.max_retries >= 0 and tried > retry.max_retries):
         return False
-    if failure.http and retry.statuses:
-        return matches(retry.statuses, failure.http)
-    if failure.grpc and retry.codes:
-        return matches(retry.codes, failure.grpc)
-    return True
-
-
-def matches(ranges: str, code: int) -> bool:
-    """Whether *code* is in ``429,500-599``."""
-    for part in ranges.split(","):
-        low, dash, high = part.strip().partition("-")
-        if low.isdigit() and int(low) <= code <= int(high if dash and high.isdigit() else low):
-            return True
-    return False
+    if failure.http:
+        return within(retry.statuses, failure.http)
+    return not failure.grpc or within(retry.codes, failure.grpc)
 
 
 def policy(app: App, target: str) -> Resilience | None:

@@ -14,7 +14,7 @@ from api.meta import Key
 from api.model import App, CircuitBreaker, Resilience, Retry
 from proxy.dapr.errors import DaprError, busy
 from proxy.dapr.guards import Guards
-from proxy.dapr.resilience import Breaker, Failure, again, matches, policy
+from proxy.dapr.resilience import Breaker, Failure, again, policy
 
 AT_ONCE = Backoff(initial=timedelta(0), factor=1.0, cap=timedelta(0), jitter=0.0)
 
@@ -95,14 +95,6 @@ def test_closed_breaker_forgets_after_its_interval() -> None:
 )
 def test_whether_a_call_is_tried_again(retry: Retry | None, tried: int, failure: Failure, *, want: bool) -> None:
     assert again(retry, tried, failure) is want
-
-
-@pytest.mark.parametrize(
-    ("ranges", "code", "want"),
-    [("500-599", 599, True), ("500-599", 600, False), ("1, 3-4", 3, True), ("", 200, False), ("x", 1, False)],
-)
-def test_ranges_of_codes(ranges: str, code: int, *, want: bool) -> None:
-    assert matches(ranges, code) is want
 
 
 def test_policy_of_a_target_is_its_own_else_the_default_of_its_kind() -> None:
