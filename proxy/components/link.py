@@ -21,6 +21,8 @@ from proxy.components.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
 
+OPEN_WITHIN = 5.0
+"""Seconds to open, where initTimeout is none; Dapr's default."""
 RETRY = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds between tries to open; the last one repeats."""
 LOOK_EVERY = 10.0
@@ -38,6 +40,7 @@ class Link:
     def __init__(self, component: Component, declared: Declared, around: Surroundings, resolve: Resolve) -> None:
         self.component, self.declared = component, declared
         self._around, self._resolve = around, resolve
+        self._within = component.init_timeout.total_seconds() or OPEN_WITHIN
         self._instance: Any = None
         self._metadata: Any = None
         self._error: EvokeError | None = None
@@ -72,7 +75,7 @@ class Link:
         """What lives; waits for the first opening as long as the component may take. Raises ComponentFailed."""
         if self._instance is None and not self._settled.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.component.init_timeout.total_seconds()):
+                async with asyncio.timeout(self._within):
                     await self._settled.wait()
         if self._instance is None:
             raise self.failed or ComponentFailed(f"component {self.component.key} is not opened yet")
@@ -112,12 +115,11 @@ class Link:
         resolved = msgspec.structs.replace(self.component, metadata=dict(options))
         made: Instance = self.declared.open(resolved, metadata, self._around)
         try:
-            async with asyncio.timeout(self.component.init_timeout.total_seconds()):
+            async with asyncio.timeout(self._within):
                 detail = await made.open()
         except TimeoutError:
             await made.close()
-            within = f"{self.component.init_timeout.total_seconds():g} s"
-            raise ComponentFailed(f"it did not open within {within}", hint="see spec.initTimeout") from None
+            raise ComponentFailed(f"it did not open within {self._within:g} s", hint="see spec.initTimeout") from None
         except BaseException:
             await made.close()
             raise
