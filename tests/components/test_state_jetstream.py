@@ -183,3 +183,19 @@ def test_buckets_never_meet(space: str, name: str, other_space: str, other: str)
         for key in ((space, name), (other_space, other))
     ]
     assert (made[0] == made[1]) == ((space, name) == (other_space, other))
+
+
+@pytest.mark.broker
+def test_state_in_memory_is_one_for_all_proxies(nats: Nats) -> None:
+    async def main() -> None:
+        declared, platform = component(name(), "state.in-memory"), platform_on(nats)
+        async with opened(declared, platform=platform) as one, opened(declared, platform=platform) as two:
+            here, there = one.state(app(), declared.name), two.state(app(), declared.name)
+            await here.change(Write(key="k", value=b"1"))
+            (item,) = await there.get(["k"])
+            assert item is not None
+            await there.change(Write(key="k", value=b"2", etag=item.etag))
+            with pytest.raises(EtagMismatch):
+                await here.change(Write(key="k", value=b"3", etag=item.etag))
+
+    asyncio.run(main())
