@@ -81,7 +81,8 @@ class World:
 
     def condition(self, kind: str, name: str, type_: str) -> dict[str, Any]:
         found = json.loads(self.platform.evoke("get", kind, name, "-o", "json").stdout)
-        return {one["type"]: one for one in found["status"]["conditions"]}[type_]
+        conditions: list[dict[str, Any]] = found["status"]["conditions"]
+        return next(one for one in conditions if one["type"] == type_)
 
 
 @pytest.fixture(scope="module")
