@@ -22,7 +22,7 @@ from replicas.errors import AppFailed, ConnectFailed, ReplicaError, ReplyTimeout
 from replicas.response import Response
 
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
-Content: TypeAlias = bytes | AsyncIterator[bytes]
+Content: TypeAlias = "bytes | AsyncIterator[bytes] | Once"
 
 TRIES = 4
 """Replicas that are tried for one call while they refuse the connection: Dapr's built-in retries, 3 after the first."""
@@ -48,6 +48,19 @@ HTTP_OF = {
     "UNAVAILABLE": 503,
 }
 """HTTP status for the status of a gRPC app (google.rpc.Code's mapping); others are 500."""
+
+
+class Once:
+    """A streamed body, and whether any of it left: then it cannot be sent again."""
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+        self.touched = False
+
+    async def each(self) -> AsyncIterator[bytes]:
+        self.touched = True
+        async for data in self._chunks:
+            yield data
 
 
 class Invocation(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +155,8 @@ class Invoker:
         """Carry *call* to a replica of *app*; it goes to another one only while it is known not to have started."""
         if len(call.method) > LONGEST_METHOD:
             raise DaprError(400, "INVALID_ARGUMENT", "ERR_DIRECT_INVOKE", "invalid method name: it is too long")
+        if not isinstance(call.body, bytes | Once):
+            call = msgspec.structs.replace(call, body=Once(call.body))
         refused = ""
         for tried in range(TRIES):
             stack = AsyncExitStack()
@@ -160,8 +175,8 @@ class Invoker:
                     return answered
                 refused = "its replicas have no room"
                 await stack.aclose()
-            if not isinstance(call.body, bytes):
-                break  # the body may be gone
+            if isinstance(call.body, Once) and call.body.touched:
+                break  # what left of the body cannot be sent again
         raise unreachable(app.id, refused, status=503)
 
     async def _once(
@@ -187,7 +202,8 @@ class Invoker:
         client = self._apps.http(reached.lease.endpoint.address, self._token(app))
         target = b"/" + call.method.encode("latin-1") + (b"?" + call.query.encode("latin-1") if call.query else b"")
         headers = for_app(call.headers, caller=identity(caller.app), namespace=caller.namespace, callee=app.id)
-        response = await client.invoke(call.verb, target, headers, call.body, seconds)
+        body = call.body.each() if isinstance(call.body, Once) else call.body
+        response = await client.invoke(call.verb, target, headers, body, seconds)
         if response.status == 503 and response.header(NOT_STARTED) is not None:
             await response.close()
             self._calls.strike(reached, NO_ROOM)
@@ -233,7 +249,7 @@ async def _whole(body: Content, limit: int) -> bytes:
         return body
     parts: list[bytes] = []
     size = 0
-    async for data in body:
+    async for data in body.each() if isinstance(body, Once) else body:
         size += len(data)
         if size > limit:
             raise DaprError(413, "RESOURCE_EXHAUSTED", "ERR_BODY_TOO_LARGE", f"the body has more than {limit} bytes")

@@ -215,7 +215,7 @@ async def _stream(answer: Streamed, send: Send) -> None:
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         async for data in answer.chunks:
             await send({"type": "http.response.body", "body": data, "more_body": True})
-    except ReplicaError as error:
+    except (ReplicaError, DaprError) as error:
         log.info("the answer of an app broke off: %s", error)
         return  # the server closes a connection whose answer is not complete
     finally:

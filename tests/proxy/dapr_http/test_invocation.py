@@ -100,6 +100,15 @@ def test_long_bodies_go_through_as_they_come(tmp_path: Path) -> None:
         body = b"y" * 3_000_000
         assert (await site.call("POST", "/v1.0/invoke/store/method/m", body)).body == body
         assert len(store.seen) == 2
+
+        async def endless() -> AsyncIterator[bytes]:
+            for _ in range(60):
+                yield b"x" * 100_000
+
+        path = "/v1.0/invoke/store/method/m"
+        reply = await site.client.request(site.address, "POST", path, token, endless(), timeout=10)
+        assert (reply.status, len(store.seen)) == (413, 2)
+        await reply.close()
         too_long = await site.call("POST", "/v1.0/invoke/store/method/m", b"z" * (5 << 20))
         assert too_long.code == (413, "ERR_BODY_TOO_LARGE")
 
@@ -179,6 +188,19 @@ def test_a_replica_that_has_gone_is_passed_over(tmp_path: Path) -> None:
         assert len(here.seen) == 4
         (reading,) = site.runtime.calls.readings()
         assert (reading.arrived, reading.done) == (4, 4)
+
+    play(tmp_path, scenario)
+
+
+def test_a_streamed_body_goes_to_another_replica_while_it_is_whole(tmp_path: Path) -> None:
+    async def scenario(site: Site) -> None:
+        gone, here = await AppServer().start(), await AppServer().start()
+        site._servers += [gone, here]
+        await gone.stop()
+        site.replicas(STORE, gone, here)
+        body = b"y" * 200_000
+        for _ in range(4):
+            assert (await site.call("POST", "/v1.0/invoke/store/method/m", body)).body == body
 
     play(tmp_path, scenario)
 
