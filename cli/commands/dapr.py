@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import logging
 import os
 import sys
@@ -14,8 +13,8 @@ import msgspec
 import typer
 
 from api.platform import LOOPBACK, free, spare
-from cli import about, output, payload
-from cli.dapr import instances
+from cli import about, output
+from cli.dapr import calls, instances
 from cli.dapr.settings import AppRun, BadRun, Level, check
 from cli.errors import Failed, NotYet, Usage
 from cli.options import Session, command_line, new_app
@@ -134,7 +133,7 @@ app.registered_commands[-1].context_settings = {"allow_interspersed_args": False
 def _serve(apps: tuple[AppRun, ...], state: Path, level: str, file: Path | None) -> int:
     import uvloop
 
-    from cli.dapr import resources, sidecar
+    from cli.dapr import resources, running
 
     logging.basicConfig(
         level=_LEVELS[level], format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
@@ -142,7 +141,7 @@ def _serve(apps: tuple[AppRun, ...], state: Path, level: str, file: Path | None)
     apps = tuple(msgspec.structs.replace(one, http=_port(one.http), grpc=_port(one.grpc)) for one in apps)
     check(apps)
     found = resources.load(apps)
-    return uvloop.run(sidecar.run(apps, found, state.absolute(), run_file=str(file or "")))
+    return uvloop.run(running.run(apps, found, state.absolute(), run_file=str(file or "")))
 
 
 def _port(wanted: int) -> int:
@@ -252,7 +251,7 @@ def invoke(
         raise Usage("an app and a method are needed", hint="--app-id ID --method NAME")
     one = instances.named(app_id)
     path = f"/v1.0/invoke/{quote(one.id)}/method/{method.lstrip('/')}"
-    status, body = _call(one, verb.upper(), path, _body(data, data_file))
+    status, body = calls.call(one, verb.upper(), path, calls.body_of(data, data_file))
     if status >= 400:
         raise Failed(f"app {app_id} answered {status}: {body[:500].decode('utf-8', 'replace')}")
     sys.stdout.write(body.decode("utf-8", "replace") + "\n")
@@ -273,11 +272,16 @@ def publish(
     if not (app_id and pubsub and topic):
         raise Usage("who, where and what are needed", hint="--publish-app-id ID --pubsub NAME --topic TOPIC")
     one = instances.named(app_id)
-    body = _body(data, data_file)
-    query = "&".join(f"metadata.{quote(k)}={quote(str(v))}" for k, v in _object(metadata).items())
+    body = calls.body_of(data, data_file)
+    query = "&".join(f"metadata.{quote(k)}={quote(str(v))}" for k, v in calls.members(metadata).items())
     path = f"/v1.0/publish/{quote(pubsub, safe='')}/{quote(topic)}" + (f"?{query}" if query else "")
-    event = isinstance(found := _object(body.decode("utf-8", "replace"), strict=False), dict) and "specversion" in found
-    status, answer = _call(one, "POST", path, body, "application/cloudevents+json" if event else "application/json")
+    event = (
+        isinstance(found := calls.members(body.decode("utf-8", "replace"), strict=False), dict)
+        and "specversion" in found
+    )
+    status, answer = calls.call(
+        one, "POST", path, body, "application/cloudevents+json" if event else "application/json"
+    )
     if status >= 300:
         raise Failed(f"not published: {status} {answer[:500].decode('utf-8', 'replace')}")
     session.out.talk("✅  Event published successfully")
@@ -290,32 +294,3 @@ def version(session: Session) -> None:
         session.out.show({"Cli version": about.line(), "Runtime version": RUNTIME}, "")
     else:
         sys.stdout.write(f"CLI version: {about.line()}\nRuntime version: {RUNTIME}\n")
-
-
-def _body(data: str, file: Path | None) -> bytes:
-    if data and file is not None:
-        raise Usage("give the data either in the command or in a file")
-    return payload.read(f"@{file}") if file is not None else data.encode()
-
-
-def _object(text: str, *, strict: bool = True) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(text, type=dict[str, Any]) if text else {}
-    except msgspec.DecodeError:
-        if strict:
-            raise Usage("--metadata is no JSON object") from None
-        return {}
-
-
-def _call(
-    one: instances.Instance, verb: str, path: str, body: bytes, kind: str = "application/json"
-) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(LOOPBACK, one.http, timeout=60)
-    try:
-        connection.request(verb, path, body or None, {"content-type": kind} if body else {})
-        reply = connection.getresponse()
-        return reply.status, reply.read()
-    except OSError as error:
-        raise Failed(f"app {one.id}: its API on port {one.http} does not answer: {error}") from None
-    finally:
-        connection.close()

@@ -23,19 +23,18 @@ CREDIT = {"http": 32, "grpc": 10}
 """Events and requests at once where nothing was said: ten is what Dapr's Python SDK has threads for."""
 
 
+def endpoint(app: AppRun) -> Endpoint:
+    """Where the work of *app* goes."""
+    credit = app.concurrency or CREDIT[app.protocol]
+    return Endpoint(replica=app.key.name, address=f"{LOOPBACK}:{app.port}", credit=credit, protocol=app.protocol)
+
+
 class Attendant:
     """Waits for one app, and follows its health."""
 
     def __init__(self, app: AppRun, client: AppClient, healths: Healths, changed: Callable[[bool], None]) -> None:
         """*changed* hears that the app may get work, and that it may not."""
         self.app, self._client, self._healths, self._changed = app, client, healths, changed
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """Where its work goes."""
-        credit = self.app.concurrency or CREDIT[self.app.protocol]
-        address = f"{LOOPBACK}:{self.app.port}"
-        return Endpoint(replica=self.app.key.name, address=address, credit=credit, protocol=self.app.protocol)
 
     async def ready(self) -> None:
         """Return when it listens, and is well where its health counts."""

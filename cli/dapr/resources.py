@@ -32,13 +32,18 @@ def load(apps: Sequence[AppRun], environ: Mapping[str, str] = os.environ) -> tup
         users = [app for app in apps if folder in {path.absolute() for path in app.resources}]
         read = _read(folder, environ)
         found += read if len(users) == len(apps) else [_of(one, app) for app in users for one in read]
-    for number, app in enumerate(apps):
+    for app in apps:
         configurations = [one for path in app.config for one in _read(path, environ) if one.kind == "Configuration"]
         key = Key(NAMESPACE, f"{app.key.name}-config")
         found += [msgspec.structs.replace(one, key=key) for one in configurations[-1:]]
-        function = app.function(key.name if configurations else "")
-        found.append(_resource(function, documents.decode(function), number))
+        found.append(function(app, key.name if configurations else ""))
     return tuple(_unique(found))
+
+
+def function(app: AppRun, configuration: str = "") -> Resource:
+    """The Function that *app* stands for; *configuration* names a Configuration, or is empty."""
+    written = app.function(configuration)
+    return _resource(written, documents.decode(written))
 
 
 def _read(path: Path, environ: Mapping[str, str]) -> list[Resource]:
@@ -54,7 +59,7 @@ def _read(path: Path, environ: Mapping[str, str]) -> list[Resource]:
             continue  # such folders hold what is for other tools too
         sent.append({"resource": _with_environment(plain, environ), "file": file, "line": node.line})
     found = documents.decode_all(sent, namespace=NAMESPACE)
-    return [_resource(one.resource, one.spec, 0) for one in found]
+    return [_resource(one.resource, one.spec) for one in found]
 
 
 def _with_environment(resource: Any, environ: Mapping[str, str]) -> Any:
@@ -74,13 +79,13 @@ def _with_environment(resource: Any, environ: Mapping[str, str]) -> Any:
     return {**resource, "spec": {**spec, "metadata": made}}
 
 
-def _resource(written: Mapping[str, Any], spec: Any, number: int) -> Resource:
+def _resource(written: Mapping[str, Any], spec: Any) -> Resource:
     metadata = written.get("metadata") or {}
     return Resource(
         api_version=str(written["apiVersion"]),
         kind=str(written["kind"]),
         key=Key(NAMESPACE, str(metadata.get("name"))),
-        uid=f"{written['kind']}-{metadata.get('name')}-{number}",
+        uid=f"{written['kind']}-{metadata.get('name')}",
         generation=1,
         spec=spec,
     )

@@ -1,4 +1,4 @@
-"""``evoke dapr run``: the broker, one proxy with the apps' own addresses, and the apps themselves, in one process tree.
+"""The broker, and one proxy with the apps' own addresses, for the apps of one ``evoke dapr run``.
 
 This process plays the controller of the platform towards its own proxy: same planner, same snapshot, same stream.
 """
@@ -10,10 +10,7 @@ import contextlib
 import http.client
 import logging
 import os
-import signal
-import sys
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -27,12 +24,9 @@ from api.platform import LOOPBACK
 from cli.dapr import broker, instances, resources
 from cli.dapr.attendant import Attendant, endpoint
 from cli.dapr.planning import Planned, planned
-from cli.dapr.program import Program, prefixed
 from cli.dapr.settings import AppRun, BadRun
-from controller.errors import AlreadyRunning
 from controller.local.app_health import Healths
-from controller.local.paths import Paths, prepare
-from controller.local.processes import Lock
+from controller.local.paths import Paths
 from proxy.components import registry
 from proxy.main import run as run_proxy
 from proxy.settings import ProxySettings
@@ -191,7 +185,7 @@ class Sidecar:
         self._control.assign(AGENT, owned, sources)
 
     def _own(self, snapshot: Snapshot) -> Snapshot:
-        """*snapshot* with the token of our apps, and without what peers subscribe to: that is their runs' to deliver."""
+        """*snapshot* with the token of our apps, and without what peers subscribe to: their runs deliver that."""
         token = os.environ.get("APP_API_TOKEN", "")
         content = msgspec.structs.replace(
             snapshot,
@@ -296,112 +290,3 @@ async def _ended(proxy: asyncio.Task[None]) -> None:
 
 def _tell(notice: Notice) -> None:
     log.log(logging.INFO if notice.kind == "delivered" else logging.WARNING, "%s: %s", notice.kind, notice.message)
-
-
-def claimed(state: Path) -> tuple[Paths, Lock]:
-    """The state folder, or the next free one beside it: an app id may run several times."""
-    for number in range(100):
-        paths = prepare(state.with_name(f"{state.name}-{number}") if number else state)
-        try:
-            return paths, Lock(paths.run / "lock", paths.state)
-        except AlreadyRunning:
-            continue
-    raise BadRun(f"{state} is in use a hundred times")
-
-
-async def run(apps: Sequence[AppRun], declared: Sequence[Resource], state: Path, *, run_file: str = "") -> int:
-    """Serve *apps* until their programs have ended, or until a signal; answers the exit code."""
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    paths, lock = claimed(state)
-    try:
-        sidecar = Sidecar(apps, declared, paths)
-        for app in apps:
-            say(f"Starting Dapr with id {app.id}. HTTP Port: {app.http}. gRPC Port: {app.grpc}")
-        async with sidecar.serving():
-            return await _together(sidecar, stopping, run_file)
-    finally:
-        lock.release()
-
-
-async def _together(sidecar: Sidecar, stopping: asyncio.Event, run_file: str) -> int:
-    """Programs and what they are told, until all have ended."""
-    several = len(sidecar.apps) > 1
-    programs: dict[Key, Program] = {}
-    files: list[Path] = []
-    tasks: list[asyncio.Task[None]] = []
-    try:
-        for key, app in sidecar.apps.items():
-            if app.command:
-                show = prefixed(f"== APP - {app.id} ==" if several else "== APP ==")
-                programs[key] = await Program.start(app.command, app.folder, sidecar.environ(app), show)
-            files.append(instances.write(_instance(app, programs.get(key), run_file)))
-            tasks.append(asyncio.create_task(sidecar.attend(app), name=f"app {app.id}"))
-        tasks.append(asyncio.create_task(sidecar.find_peers(), name="peers"))
-        logs = "Both Dapr and your app logs" if programs else "Dapr logs"
-        say(f"✅  You're up and running! {logs} will appear here.\n")
-        return await _until_the_end(programs, [*tasks, sidecar.proxy], stopping)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        sidecar.quiesce()
-        await asyncio.gather(*(program.stop() for program in programs.values()))
-        for file in files:
-            file.unlink(missing_ok=True)
-
-
-async def _until_the_end(
-    programs: dict[Key, Program], tasks: Sequence[asyncio.Task[None]], stopping: asyncio.Event
-) -> int:
-    """The exit code: of the first program that failed, else 0; *tasks* raise what must end all."""
-    signalled = asyncio.create_task(stopping.wait())
-    ends = {asyncio.create_task(program.wait()): key for key, program in programs.items()}
-    code = 0
-    try:
-        while not signalled.done():
-            pending = [end for end in ends if not end.done()]
-            if programs and not pending:
-                return code
-            attending = [task for task in tasks if not task.done()]
-            await asyncio.wait([signalled, *pending, *attending], return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                if task.done() and not task.cancelled():
-                    task.result()
-            for end in [end for end in pending if end.done()]:
-                code = code or _told_end(end.result())
-        say("\nterminated signal received: shutting down")
-        return 0
-    finally:
-        for waiting in (signalled, *ends):
-            waiting.cancel()
-
-
-def _told_end(code: int) -> int:
-    if code == 0:
-        say("✅  Exited App successfully")
-        return 0
-    say(f"❌  The App process exited with error code: {code}")
-    return code if code > 0 else 128 - code
-
-
-def _instance(app: AppRun, program: Program | None, run_file: str) -> instances.Instance:
-    return instances.Instance(
-        id=app.id,
-        http=app.http,
-        grpc=app.grpc,
-        port=app.port,
-        protocol=app.protocol,
-        command=" ".join(app.command),
-        pid=os.getpid(),
-        app_pid=program.pid if program else 0,
-        since=datetime.now(UTC),
-        run_file=run_file,
-    )
-
-
-def say(text: str) -> None:
-    """A line of our own, where scripts look for it."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()

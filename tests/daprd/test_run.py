@@ -61,12 +61,12 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["APP_PORT"])), Hand
 class Run:
     """One `evoke dapr run` in a home of its own."""
 
-    def __init__(self, home: Path, process: subprocess.Popen[str]) -> None:
-        self._home, self.process = home, process
+    def __init__(self, file: Path, process: subprocess.Popen[str]) -> None:
+        self._file, self.process = file, process
 
     @property
     def output(self) -> str:
-        return (self._home / "output").read_text()
+        return self._file.read_text()
 
     def says(self, text: str) -> None:
         def said() -> bool:
@@ -83,14 +83,12 @@ def environ(home: Path) -> dict[str, str]:
 
 
 @contextmanager
-def running(home: Path, *words: str, folder: Path | None = None) -> Iterator[Run]:
-    given = environ(home)
-    with (home / "output").open("w") as output:
-        process = subprocess.Popen(
-            [*EVOKE, "dapr", "run", *words], cwd=folder or home, env=given, stdout=output, stderr=output, text=True
-        )
+def running(home: Path, *words: str, output: str = "output") -> Iterator[Run]:
+    command = [*EVOKE, "dapr", "run", *words]
+    with (home / output).open("w") as file:
+        process = subprocess.Popen(command, cwd=home, env=environ(home), stdout=file, stderr=file, text=True)
     try:
-        yield Run(home, process)
+        yield Run(home / output, process)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -186,6 +184,21 @@ def test_several_apps_of_a_run_file_call_each_other(home: Path) -> None:
         run.says("== APP - back == TOOK /greet {}")
         assert command(home, "stop", "-f", "dapr.yaml").returncode == 0
         assert run.process.wait(30) == 0
+
+
+def test_apps_of_two_runs_call_each_other_by_id(home: Path) -> None:
+    api, flags = spare(), ("--", sys.executable, "app.py")
+    with running(home, "-a", "callee", "-p", str(spare()), *flags) as callee:
+        callee.says("app callee is there")
+        with running(home, "-a", "caller", "-H", str(api), "-p", str(spare()), *flags, output="caller") as caller:
+            caller.says("app caller is there")
+            url = f"http://{LOOPBACK}:{api}/v1.0/invoke/callee/method/greet"
+
+            def called() -> bool:
+                with urllib.request.urlopen(urllib.request.Request(url, b"{}"), timeout=30) as reply:
+                    return bool(json.load(reply) == {"from": "callee"})
+
+            until(called, what="the answer of the other run's app")
 
 
 SUITE = '''
