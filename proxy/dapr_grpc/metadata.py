@@ -30,22 +30,12 @@ def values(metadata: Metadata, key: str) -> list[str]:
 
 
 def trace(metadata: Metadata) -> tuple[str, str]:
-    """traceparent and tracestate; the former also out of ``grpc-trace-bin``, which older clients send."""
-    parent = text(metadata, "traceparent")
-    if not parent:
-        binary = next((value for name, value in metadata if name == "grpc-trace-bin" and isinstance(value, bytes)), b"")
-        parent = _of_binary(binary)
-    return context([(b"traceparent", parent.encode()), (b"tracestate", text(metadata, "tracestate").encode())])
+    """traceparent and tracestate. ``grpc-trace-bin``, which older clients send, is kept back by grpc's server."""
+    parent, state = text(metadata, "traceparent"), text(metadata, "tracestate")
+    return context([(b"traceparent", parent.encode()), (b"tracestate", state.encode())])
 
 
 def without(metadata: Metadata, names: Iterable[str]) -> list[tuple[str, str | bytes]]:
     """What may be told on: neither *names*, nor what belongs to the connection."""
     hidden = {*names, "user-agent", "content-type", "te"}
     return [(name, value) for name, value in metadata if name not in hidden and not name.startswith((":", "grpc-"))]
-
-
-def _of_binary(data: bytes) -> str:
-    """The W3C form of OpenCensus' BinaryFormat: version, then trace id, span id and options, each behind its number."""
-    if len(data) < 29 or data[0] or (data[1], data[18], data[27]) != (0, 1, 2):
-        return ""
-    return f"00-{data[2:18].hex()}-{data[19:27].hex()}-{data[28]:02x}"
