@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from api.actions import Action, CancelBuild, Observed, Plan, Publish, Resource, World
 from api.meta import Key
-from api.model import BuildSource, Snapshot
+from api.model import BuildSource, Snapshot, Subscription
 from controller import builds, deployment, hosts, reading, snapshot, statuses, streams
 from controller.deployment import Deployment
 from controller.reading import Models
@@ -63,14 +63,7 @@ def describe(
             for one in here
             if one.model.route is not None
         ],
-        subscriptions=[
-            *(
-                snapshot.delivered(one, deployments[function].backends if function and function in deployments else ())
-                for one, function in models.subscriptions(namespace)
-                if snapshot.resolves(one.bus, models.buses)
-            ),
-            *(one for group in subscribed.subscriptions.values() for one in group),
-        ],
+        subscriptions=_subscriptions(namespace, models, deployments, subscribed),
         sources=[
             *(one for one in models.events(namespace) if snapshot.resolves(one.bus, models.buses)),
             *(one for group in subscribed.sources.values() for one in group),
@@ -83,6 +76,19 @@ def describe(
         components=[one.component for one in components],
         apps=subscribed.apps,
     )
+
+
+def _subscriptions(
+    namespace: str, models: Models, deployments: Mapping[Key, Deployment], subscribed: Subscribed
+) -> Iterable[Subscription]:
+    """What an app declares itself takes the place of its Function's trigger of the same topic."""
+    found = {}
+    for one, function in models.subscriptions(namespace):
+        if snapshot.resolves(one.bus, models.buses):
+            known = deployments.get(function) if function is not None else None
+            found[one.key] = snapshot.delivered(one, known.backends if known is not None else ())
+    found |= {one.key: one for group in subscribed.subscriptions.values() for one in group}
+    return found.values()
 
 
 def publish(snapshots: Iterable[Snapshot], observed: Observed) -> tuple[Publish, ...]:

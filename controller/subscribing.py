@@ -69,6 +69,8 @@ class _Ask(msgspec.Struct, frozen=True, kw_only=True):
     resource: Key | None = None
     """Subscription that says so; None: the app or its Function."""
     programmatic: bool = False
+    made: bool = False
+    """A trigger on an EventBus: its reader has made the subscription."""
 
 
 def subscribe(namespace: str, models: Models, deployments: Mapping[Key, Deployment]) -> Subscribed:
@@ -141,9 +143,9 @@ class _App:
         for ask in self._asks():
             where = (ask.asked.pubsub, ask.asked.topic)
             first = taken.setdefault(where, ask)
-            if first is ask:
+            if first is ask and not ask.made:
                 self._add(ask)
-            elif ask.resource is not None and not first.programmatic:
+            elif first is not ask and ask.resource is not None and not first.programmatic:
                 by = f"Subscription {first.resource.name}" if first.resource else f"function {self.app.key.name} itself"
                 message = f"app {self.app.id} is subscribed to topic {where[1]} of {where[0]} by {by}"
                 self._refuse(ask, Problem(code="Conflict", path="spec.topic", message=message))
@@ -152,6 +154,8 @@ class _App:
         """In the order in which they count."""
         for asked in declaration(self.deployment).subscriptions:
             yield _Ask(asked=asked, programmatic=True)
+        for one in self.deployment.model.subscriptions:
+            yield _Ask(asked=AppSubscription(pubsub=one.bus.name, topic=one.subject), made=True)
         for trigger in self.deployment.model.triggers:
             if trigger.topic:
                 yield _Ask(asked=AppSubscription(pubsub=trigger.component, topic=trigger.topic, path="/"))

@@ -363,6 +363,20 @@ def test_an_event_bus_is_a_pubsub_component_too() -> None:
     assert (one.bus, one.group, one.path) == (Key("default", "default"), "function.shop.default.a", "/x")
 
 
+def test_an_app_takes_the_place_of_its_functions_trigger_on_an_event_bus() -> None:
+    text = APP.replace("triggers: {}", "triggers: {dapr: [{name: default, topic: a}]}")
+    both = SUBSCRIPTION.replace("pubsubname: bus", "pubsubname: default")
+    made = planned([text, both])
+    (trigger,) = subscriptions(made).values()
+    (one,) = subscriptions(
+        planned([text, both], shop=declared(AppSubscription(pubsub="default", topic="a", path="/x")))
+    ).values()
+
+    assert (trigger.key, trigger.group, trigger.path) == (one.key, one.group, "/")
+    assert one.path == "/x"
+    assert condition(made, "Subscription", "all", "Accepted")[2].endswith("by function shop itself")
+
+
 def test_resiliency_makes_the_delivery_and_guards_the_calls() -> None:
     made = planned([APP, OTHER, KAFKA, SUBSCRIPTION, RESILIENCY])
     one = subscriptions(made)["function.shop.bus.a"]
