@@ -23,6 +23,7 @@ from controller import agents, plan
 from controller.assign import Assignment, assign
 from controller.explanation import Explanation
 from controller.homes import homes
+from controller.presence import Presence
 from controller.scaler import Scaler
 from controller.store import Store
 from controller.substrate import Substrate
@@ -71,16 +72,20 @@ class Loop:
         control: ControlServer,
         *,
         expected: Collection[str] = (),
+        proxies: Collection[str] = (),
         tell: Callable[[Sequence[Status]], None] = lambda _: None,
         settle: Callable[[Mapping[Key, str]], None] = lambda _: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """*expected* are the agents that will connect, for scaling; *proxies* those that are homes of functions; *settle*
+        is told of these."""
         self._store, self._substrate, self._control = store, substrate, control
         self._tell, self._settle, self._clock = tell, settle, clock
         self._planning, self._scaling = asyncio.Event(), asyncio.Event()
         self._repeats = Repeats()
         self._assignments: dict[str, Assignment] = {}
         self._homes: dict[Key, str] = {}
+        self._presence = Presence(proxies, now=time.monotonic())
         self._snapshots: dict[str, Snapshot] = {}
         self._facts: dict[str, object] = {}
         self._scaler = Scaler(
@@ -149,12 +154,12 @@ class Loop:
         for action in due:
             await self._execute(action)
         changed = await self._store.write_statuses(made.statuses, now=now)
-        self._assign(observed)
+        away = self._assign(observed)
         if changed:
             self._tell(changed)
         if due:
             self._planning.set()  # the world is another one now
-        return _soonest(made.requeue, wait)
+        return _soonest(made.requeue, wait, away)
 
     async def _scale_pass(self) -> float | None:
         observed = await self._substrate.observe()
@@ -181,18 +186,21 @@ class Loop:
             if isinstance(action, Publish):
                 self._snapshots[action.snapshot.namespace] = action.snapshot
 
-    def _assign(self, observed: Observed) -> None:
-        """Give every subscription and source an owner among the connected proxies, and every function a home."""
+    def _assign(self, observed: Observed) -> float | None:
+        """Give every subscription and source an owner among the connected proxies, and every function a home; answers
+        the seconds after which that may be another."""
         proxies = [name for name, role in observed.agents.items() if role == "proxy"]
+        now = time.monotonic()
         if proxies:
             functions = [app.key for snapshot in self._snapshots.values() for app in snapshot.apps]
-            self._homes = homes(functions, proxies, self._homes)
+            self._homes = homes(functions, self._presence.counted(proxies, now), self._homes)
             self._settle(self._homes)
             self._assignments = assign(proxies, self._snapshots.values(), self._assignments, self._homes)
             for name, mine in self._assignments.items():
                 self._control.assign(name, mine.subscriptions, mine.sources)
+        return self._presence.changes_in(proxies, now)
 
 
-def _soonest(requeue: timedelta | None, wait: float | None) -> float | None:
-    waits = [one for one in (requeue.total_seconds() if requeue is not None else None, wait) if one is not None]
-    return min(waits, default=None)
+def _soonest(requeue: timedelta | None, *waits: float | None) -> float | None:
+    found = [one for one in (requeue.total_seconds() if requeue is not None else None, *waits) if one is not None]
+    return min(found, default=None)

@@ -1,4 +1,4 @@
-"""The controller of one machine: ``python -m controller.local.main --state DIR --run DIR [--no-watch]``."""
+"""The controller of one machine: ``python -m controller.local.main --state DIR --run DIR [--proxies N]``."""
 
 from __future__ import annotations
 
@@ -52,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     state: Path
     run: Path
     watch: bool = True
+    proxies: int = 0
+    """Planes that only deliver, beside the first."""
 
 
 class Controller:
@@ -72,7 +74,10 @@ class Controller:
         ports = AppPorts(self._db, seed=str(self.paths.state))
         self.substrate = LocalSubstrate(self.paths, here, revisions, self.control, self.feed, ports)
         told = Announcements(self.feed).tell
-        self.loop = Loop(self.store, self.substrate, self.control, tell=told, settle=self.substrate.settle)
+        proxies = [f"proxy-{number}" for number in range(settings.proxies + 1)]
+        self.loop = Loop(
+            self.store, self.substrate, self.control, proxies=proxies, tell=told, settle=self.substrate.settle
+        )
         self._letters = Letters(self.paths.socket("plane-0"))
         self._functions = Functions(revisions, self.substrate, self.control, self.loop, self._letters)
         self.service = Service(
@@ -175,6 +180,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="controller")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--proxies", type=int, default=0)
     parser.add_argument("--no-watch", dest="watch", action="store_false")
     settings = Settings(**vars(parser.parse_args()))
     level = os.environ.get("EVOKE_LOG_LEVEL", "INFO").upper()

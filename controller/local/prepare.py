@@ -65,11 +65,11 @@ def children(settings: Settings) -> list[Child]:
     base = asyncio.run(environments.Environments().ensure(log=paths.log("environment")))
     environments.link(paths.state / "env", base)
     zygote = [str(base.python), "-P", "-m", "functions_framework.zygote", "--socket", str(paths.socket("zygote"))]
-    watch = [] if settings.watch else ["--no-watch"]
+    told = ["--proxies", str(settings.proxies), *([] if settings.watch else ["--no-watch"])]
     return [
         _child(paths, "nats", embedded.command(config, cache=environments.cache_directory() / "nats-server.json")),
         _child(paths, "zygote", zygote, env=inherited()),
-        _child(paths, "controller", _ours("controller.local.main", paths) + watch),
+        _child(paths, "controller", _ours("controller.local.main", paths) + told),
         _child(paths, "plane-0", [*_ours("controller.local.plane", paths), "--name", "plane-0"]),
         *(
             _child(

@@ -65,3 +65,13 @@ def test_an_app_whose_home_is_killed_keeps_its_address(world):
         world.wait("calls", {100 + 10 * number + place for place in range(len(NAMES))})
 
     assert {name: world.platform.status(name)["app"]["http"] for name in NAMES} == before
+    assert len(set(homes(world).values())) > 1  # a moment's absence moves nothing
+
+
+def test_the_next_controller_leaves_every_app_where_it_is(world):
+    before = homes(world)
+
+    world.platform.kill("controller")
+    until(lambda: len(world.platform.platform()["agents"]) == len(world.platform.planes()) + 1, what="all agents")
+
+    until(lambda: homes(world) == before, what="every app is at its home")
