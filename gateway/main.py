@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from api.frames import TriggerReading
+from api.frames import RouteReading, TriggerReading
 from api.model import Option
 from api.platform import Platform
 from eventbus.connect import connect
@@ -62,6 +62,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """How a bus is reached."""
     triggers: Callable[[], Iterable[TriggerReading]] = no_triggers
     """What a proxy in the same process sees, for /metrics."""
+    calls: Callable[[], Iterable[RouteReading]] = tuple
+    """The same of service invocation."""
     limits: Limits = Limits()
     interval: timedelta = INTERVAL
     """Between two readings."""
@@ -91,7 +93,7 @@ async def run(settings: GatewaySettings, ready: Callable[[tuple[str, int]], None
         Forwarder(client, table, traffic, agent, settings.limits),
         Invocations(outbox, settings.limits),
         webhooks,
-        Metrics(traffic, table, settings.triggers),
+        Metrics(traffic, table, settings.triggers, settings.calls),
         traffic,
     )
     server = Server(front.handle, settings.limits)

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from api.frames import TriggerReading
+from api.frames import RouteReading, TriggerReading
 from gateway.traffic import BOUNDS, Histogram, Traffic
 from replicas.table import ReplicaTable
 
@@ -21,13 +21,15 @@ CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 FUNCTION = ("namespace", "function")
 
 Triggers = Callable[[], Iterable[TriggerReading]]
+Calls = Callable[[], Iterable[RouteReading]]
+"""Service invocation, as proxies in the same process see it."""
 
 
 class Metrics(Collector):
     """Everything under ``evoke_``."""
 
-    def __init__(self, traffic: Traffic, table: ReplicaTable, triggers: Triggers) -> None:
-        self._traffic, self._table, self._triggers = traffic, table, triggers
+    def __init__(self, traffic: Traffic, table: ReplicaTable, triggers: Triggers, calls: Calls = tuple) -> None:
+        self._traffic, self._table, self._triggers, self._calls = traffic, table, triggers, calls
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -39,6 +41,7 @@ class Metrics(Collector):
         yield from self._durations()
         yield from self._replicas()
         yield from self._deliveries()
+        yield from self._invocations()
         rejected = CounterMetricFamily("evoke_gateway_rejected", "Requests that no function was found for.")
         rejected.add_metric((), self._traffic.rejected)
         yield rejected
@@ -101,6 +104,21 @@ class Metrics(Collector):
             dead.add_metric(labels, reading.dead)
             untold.add_metric(labels, reading.untold)
         yield from (lag, done, failed, dead, untold)
+
+    def _invocations(self) -> Iterator[Metric]:
+        names = (*FUNCTION, "revision")
+        done = CounterMetricFamily("evoke_invocations_done", "Calls by other functions that ended.", labels=names)
+        failed = CounterMetricFamily("evoke_invocations_failed", "Those that failed, or were 5xx.", labels=names)
+        running = GaugeMetricFamily("evoke_invocations_in_flight", "Calls by other functions that run.", labels=names)
+        waiting = GaugeMetricFamily("evoke_invocations_waiting", "Those that wait for a replica.", labels=names)
+        for reading in self._calls():
+            revision = reading.revision
+            labels = (revision.namespace, revision.function, revision.revision)
+            done.add_metric(labels, reading.done)
+            failed.add_metric(labels, reading.failed)
+            running.add_metric(labels, reading.in_flight)
+            waiting.add_metric(labels, reading.waiting)
+        yield from (done, failed, running, waiting)
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:

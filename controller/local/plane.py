@@ -78,6 +78,7 @@ def parts(settings: Settings) -> dict[str, Coroutine[Any, Any, None]]:
             platform=here,
             resolve=secrets.resolve,
             triggers=lambda: (one for proxy in proxies for one in proxy.readings()),
+            calls=lambda: (one for proxy in proxies for one in proxy.runtime.calls.readings()),
         )
         made[agent] = run_gateway(gateway)
     return made

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from api.frames import Frame, RouteReading, Want
+from api.frames import Frame, Notice, RouteReading, Want
 from api.meta import Key, RevisionKey
 from api.model import App
 from proxy.dapr.directory import Directory
@@ -72,6 +72,7 @@ class Calls:
         self._draw, self._hold = draw, hold
         self._seen: dict[RevisionKey, _Seen] = {}
         self._active: dict[Key, int] = {}
+        self._activating: set[RevisionKey] = set()
         table.subscribe(self._on_table)
 
     @asynccontextmanager
@@ -137,6 +138,7 @@ class Calls:
     def keep(self) -> None:
         """The snapshots have changed: let go of revisions that no route leads to, and of who waits for them."""
         served = self._directory.revisions()
+        self._activating &= served
         for revision, seen in list(self._seen.items()):
             if revision not in served:
                 self._table.dismiss(revision)
@@ -157,10 +159,21 @@ class Calls:
                 message = f"no replica within {self._hold:g} s"
                 raise unreachable(app.id, message, status=504, grpc="DEADLINE_EXCEEDED")
             self._admit(app, seen)
+            cold = None if self._table.listed(revision) else time.monotonic()
             with self._waiting(revision, seen):
                 held = await self._table.acquire(revision, left)
             if held is not None:
+                self._started(revision, cold)
                 return held
+
+    def _started(self, revision: RevisionKey, cold: float | None) -> None:
+        """The first call that an activation was for is told of; *cold* is when it began to wait."""
+        if cold is None or revision not in self._activating:
+            return
+        self._activating.discard(revision)
+        message = f"started for a call in {round((time.monotonic() - cold) * 1000)} ms"
+        name, space = revision.function, revision.namespace
+        self._send(Notice(namespace=space, function=name, kind="activation", message=message))
 
     def _admit(self, app: App, seen: _Seen) -> None:
         route = self._directory.route(app.key)
@@ -191,6 +204,7 @@ class Calls:
     def _waiting(self, revision: RevisionKey, seen: _Seen) -> Iterator[None]:
         seen.waiting += 1
         if not self._table.listed(revision):
+            self._activating.add(revision)
             self._send(self._want(revision, seen.waiting))
         self._touch()
         try:

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from api.delivery import Backoff
-from api.frames import Want
+from api.frames import Notice, Want
 from api.meta import Key
 from api.model import App, CircuitBreaker, Resilience, Retry
 from tests.proxy.dapr_http.site import APPS, PLATFORM, SHOP, STORE, AppServer, Seen, Site, revision, until
@@ -160,6 +160,8 @@ def test_a_call_wakes_a_function_that_sleeps(tmp_path: Path) -> None:
         assert [one.revision for one in site.runtime.calls.wants()] == [revision(STORE)]
         await site.app(STORE)
         assert (await calling).status == 200
+        (notice,) = [frame for frame in site.frames if isinstance(frame, Notice)]
+        assert (notice.function, notice.kind) == ("store", "activation")
         assert not site.runtime.calls.wants()
         (reading,) = site.runtime.calls.readings()
         assert (reading.arrived, reading.done, reading.failed, reading.in_flight, reading.waiting) == (1, 1, 0, 0, 0)
