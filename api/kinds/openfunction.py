@@ -75,7 +75,7 @@ class DaprInput(Wire, frozen=True, kw_only=True):
 
 
 class Input(Wire, frozen=True, kw_only=True):
-    """Further data that the function may read."""
+    """A topic or binding that brings events too, or a component that is only read."""
 
     dapr: DaprInput
     """The component."""
@@ -120,7 +120,7 @@ class Triggers(Wire, frozen=True, kw_only=True):
     dapr: tuple[DaprTrigger, ...] = ()
     """Topics and bindings."""
     inputs: tuple[Input, ...] = ()
-    """Further data that the function may read."""
+    """Topics and bindings that bring events too, and components that are only read."""
 
 
 class Hooks(Wire, frozen=True, kw_only=True):
