@@ -4,9 +4,10 @@ Set, delete and transaction are one script: its conditions are looked at first, 
 written, with its expiry. daprd checks and writes operation by operation and lets the rest of a transaction through
 after one that failed; and it sets the expiry in a second call.
 
-Two rules are those of Dapr's documentation where daprd's script differs. A first write without an ETag succeeds only
-where there is no key; daprd lets the first of them overwrite. A last write always succeeds; daprd refuses it on a key
-that a first write made.
+The versions of a key that is made begin at the server's microseconds: daprd's begin at 1 each time, so that an ETag of
+before a deletion fits what was made after it. And two rules are those of Dapr's documentation where daprd's script
+differs. A first write without an ETag succeeds only where there is no key; daprd lets the first of them overwrite. A
+last write always succeeds; daprd refuses it on a key that a first write made.
 """
 
 from __future__ import annotations
@@ -57,10 +58,10 @@ for i, key in ipairs(KEYS) do
   local here = version[key]
   if etag ~= '' and here ~= etag then return i end
   if etag == '' and first == '1' and here then return i end
-  if verb == 'del' then version[key] = false
-  elseif here and here ~= '' then version[key] = string.format('%.0f', here + 1)
-  else version[key] = '1' end
+  if verb == 'del' then version[key] = false else version[key] = 'new' end
 end
+local now = redis.call('TIME')
+local fresh = string.format('%.0f', now[1] * 1000000 + now[2])
 for i, key in ipairs(KEYS) do
   local at = (i - 1) * 5
   if ARGV[at + 1] == 'del' then redis.call('DEL', key)
@@ -68,6 +69,7 @@ for i, key in ipairs(KEYS) do
     if redis.call('TYPE', key)['ok'] == 'string' then redis.call('DEL', key) end
     redis.call('HSET', key, 'data', ARGV[at + 5])
     if ARGV[at + 3] == '1' then redis.call('HSET', key, 'first-write', 0) end
+    if redis.call('HEXISTS', key, 'version') == 0 then redis.call('HSET', key, 'version', fresh) end
     redis.call('HINCRBY', key, 'version', 1)
     local ttl = tonumber(ARGV[at + 4])
     if ttl > 0 then redis.call('EXPIRE', key, ttl) elseif ttl < 0 then redis.call('PERSIST', key) end
