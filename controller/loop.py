@@ -77,8 +77,8 @@ class Loop:
         settle: Callable[[Mapping[Key, str]], None] = lambda _: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """*expected* are the agents that will connect, for scaling; *proxies* those that are homes of functions; *settle*
-        is told of these."""
+        """*expected* are the agents that will connect, for scaling; *proxies* those that are functions' homes, of which
+        *settle* is told."""
         self._store, self._substrate, self._control = store, substrate, control
         self._tell, self._settle, self._clock = tell, settle, clock
         self._planning, self._scaling = asyncio.Event(), asyncio.Event()

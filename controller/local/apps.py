@@ -9,7 +9,6 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
-from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -53,9 +52,7 @@ class Apps:
         self._clients: Clients | None = None
         self._healths = Healths()
 
-    async def begin(
-        self, replica: Running, launch: Launch, zygote: Zygote, listener: socket.socket, log: Path
-    ) -> Descriptor:
+    async def begin(self, replica: Running, launch: Launch, zygote: Zygote, listener: socket.socket) -> Descriptor:
         """Start the program and see it listen, and well where it has a health check; StartFailed says why not."""
         workload = launch.workload
         if workload.port and not free(workload.port):
@@ -63,15 +60,15 @@ class Apps:
                 "PortTaken", f"another program listens at port {workload.port}; let this one read $APP_PORT"
             )
         told = {"APP_PORT": str(replica.port), "PORT": str(replica.port)}
-        await fork_program(replica, msgspec.structs.replace(launch, env={**launch.env, **told}), zygote, listener, log)
+        await fork_program(replica, msgspec.structs.replace(launch, env={**launch.env, **told}), zygote, listener)
         loop = asyncio.get_running_loop()
         until = loop.time() + workload.start_timeout.total_seconds()
         moment = min(until, loop.time() + MOMENT.total_seconds())
         if launch.listens is not False:
             must = bool(workload.port or launch.listens)
-            replica.host = await self._listening(replica, log, until if must else moment, must=must)
+            replica.host = await self._listening(replica, until if must else moment, must=must)
         if replica.host and workload.health is not None:
-            await self._well(replica, workload, log, until)
+            await self._well(replica, workload, until)
         return descriptor(workload, listens=bool(replica.host))
 
     async def ask(self, replica: Running, workload: Workload, bindings: Collection[Binding]) -> AppFacts:
@@ -87,6 +84,8 @@ class Apps:
         except BadDeclaration as error:
             raise StartFailed("DeclarationInvalid", str(error)) from error
         except ReplicaError as error:
+            if replica.gone.is_set():
+                raise _ended(replica) from error
             raise StartFailed("StartTimeout", f"does not say what it takes: {error}") from error
         return AppFacts(AppDeclaration(subscriptions=found, bindings=tuple(takes)), asked)
 
@@ -133,7 +132,7 @@ class Apps:
             self._clients = Clients(self._http)
         return self._clients.app(workload.protocol, replica.host, self._token(workload))
 
-    async def _listening(self, replica: Running, log: Path, until: float, *, must: bool) -> str:
+    async def _listening(self, replica: Running, until: float, *, must: bool) -> str:
         """Where it listens; empty: nowhere yet, and it need not."""
         loop = asyncio.get_running_loop()
         began, pauses = loop.time(), iter(_PAUSES)
@@ -143,20 +142,20 @@ class Apps:
             if loop.time() >= until:
                 if not must:
                     return ""
-                raise StartFailed("StartTimeout", _deaf(replica, log, loop.time() - began))
+                raise StartFailed("StartTimeout", _deaf(replica, loop.time() - began))
             await _pause(replica, next(pauses, _PAUSES[-1]))
-        raise _ended(replica, log)
+        raise _ended(replica)
 
-    async def _well(self, replica: Running, workload: Workload, log: Path, until: float) -> None:
+    async def _well(self, replica: Running, workload: Workload, until: float) -> None:
         health = workload.health
         if health is None:
             return
         client, loop = self._client(replica, workload), asyncio.get_running_loop()
         while not await client.healthy(health.path, health.timeout.total_seconds()):
             if replica.gone.is_set():
-                raise _ended(replica, log)
+                raise _ended(replica)
             if loop.time() >= until:
-                raise StartFailed("StartTimeout", f"listens, but is not healthy: {health.path}{_said(log)}")
+                raise StartFailed("StartTimeout", f"listens, but is not healthy: {health.path}{_said(replica)}")
             await _pause(replica, min(_AGAIN, health.every.total_seconds()))
 
     async def _answered(self, replica: Running, question: Callable[[], Awaitable[T]]) -> T:
@@ -182,19 +181,20 @@ async def _pause(replica: Running, seconds: float) -> None:
         return
 
 
-def _deaf(replica: Running, log: Path, seconds: float) -> str:
+def _deaf(replica: Running, seconds: float) -> str:
     elsewhere = [port for port in listening.ports_of(listening.processes(replica.pid)) if port != replica.port]
     hint = f"; it listens at {elsewhere[0]}: say so in dapr.io/app-port" if elsewhere else ""
-    return f"does not listen on $APP_PORT={replica.port} within {seconds:.0f} s{hint}{_said(log)}"
+    return f"does not listen on $APP_PORT={replica.port} within {seconds:.0f} s{hint}{_said(replica)}"
 
 
-def _ended(replica: Running, log: Path) -> EvokeError:
+def _ended(replica: Running) -> EvokeError:
     if replica.lost:
         return Unavailable("its zygote ended")
     reason = "OutOfMemory" if replica.reason.startswith("out of memory") else "CrashLoop"
-    return StartFailed(reason, f"ended before it listened on $APP_PORT={replica.port}: {replica.reason}{_said(log)}")
+    when = "when it was asked what it takes" if replica.host else f"before it listened on $APP_PORT={replica.port}"
+    return StartFailed(reason, f"ended {when}: {replica.reason}{_said(replica)}")
 
 
-def _said(log: Path) -> str:
-    words = logs.last_words(log)
+def _said(replica: Running) -> str:
+    words = logs.last_words(replica.log)
     return f"; its last words: {words}" if words else ""

@@ -60,6 +60,8 @@ class Running(msgspec.Struct, kw_only=True, eq=False):
     """Why it is killed before its time, and not for a fault of the revision."""
     lost: bool = False
     """It ended with its zygote: no fault of its own."""
+    log: Path = Path()
+    """Where its words stand."""
     program: bool = False
     """It is another program than our framework: an app."""
     port: int = 0
@@ -70,10 +72,10 @@ class Running(msgspec.Struct, kw_only=True, eq=False):
     """Of a program: why it gets no work although it runs."""
 
 
-async def fork(replica: Running, launch: Launch, zygote: Zygote, listener: socket.socket, log: Path) -> wire.Descriptor:
+async def fork(replica: Running, launch: Launch, zygote: Zygote, listener: socket.socket) -> wire.Descriptor:
     """Fork *replica* and wait for its first word; StartFailed says what a person should know."""
     replica.zygote = zygote
-    reading = await _send(replica, launch, zygote, listener, log)
+    reading = await _send(replica, launch, zygote, listener)
     patience = launch.workload.start_timeout.total_seconds()
     try:
         async with asyncio.timeout(patience):
@@ -90,10 +92,10 @@ async def fork(replica: Running, launch: Launch, zygote: Zygote, listener: socke
     return status
 
 
-async def fork_program(replica: Running, launch: Launch, zygote: Zygote, listener: socket.socket, log: Path) -> None:
+async def fork_program(replica: Running, launch: Launch, zygote: Zygote, listener: socket.socket) -> None:
     """Fork *replica* into its program; StartFailed when there is none. It need not listen yet."""
     replica.zygote = zygote
-    reading = await _send(replica, launch, zygote, listener, log)
+    reading = await _send(replica, launch, zygote, listener)
     try:
         async with asyncio.timeout(_PATIENCE):
             line = await _read_line(reading)
@@ -125,12 +127,12 @@ async def ask_descriptor(path: Path) -> wire.Descriptor:
     return msgspec.json.decode(body, type=wire.Descriptor)
 
 
-async def _send(replica: Running, launch: Launch, zygote: Zygote, listener: socket.socket, log: Path) -> int:
+async def _send(replica: Running, launch: Launch, zygote: Zygote, listener: socket.socket) -> int:
     """Ask for the fork; answers our end of the status pipe."""
-    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    replica.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
-    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    handle = os.open(replica.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     request = wire.Fork(
         id=replica.id,
         source=str(launch.source),

@@ -190,14 +190,13 @@ class Replicas:
         release = await self._slots.take(replica.revision.function_key)
         timer = asyncio.get_running_loop().call_later(_SLOT_TIME, release)
         try:
-            file = self._paths.replica_log(replica.revision, replica.id)
             if replica.program:  # what it imports is its own: any zygote will do
-                return await self.apps.begin(replica, launch, await self.zygotes.any(), listener, file)
+                return await self.apps.begin(replica, launch, await self.zygotes.any(), listener)
             zygote = await self.zygotes.at(launch.environment)
             if expected is not None:
                 replica.descriptor = expected
                 asyncio.get_running_loop().call_soon(self._owner.replica_listens, replica)  # once the fork is asked for
-            return await fork(replica, launch, zygote, listener, file)
+            return await fork(replica, launch, zygote, listener)
         finally:
             timer.cancel()
             release()
@@ -220,6 +219,7 @@ class Replicas:
             return
         finally:
             self._adopting.pop(name, None)
+        replica.log = self._paths.replica_log(replica.revision, name)
         self._table[name] = replica
         self._ready(replica, descriptor)
         self.apps.watch(replica, record.workload, self._owner.replica_judged)
@@ -244,6 +244,7 @@ class Replicas:
         if launch.workload.host == "command":
             replica.program = True
             self._give_port(replica, launch.workload.port)
+        replica.log = self._paths.replica_log(revision, replica.id)
         self._table[replica.id] = replica
         if not check:
             self._notes.write(name, Note(revision=revision, since=replica.since, port=replica.port))

@@ -16,6 +16,7 @@ from controller.local.forks import Launch
 from controller.local.questions import Questions
 from tests.local.conftest import alive
 from tests.local.test_fleet import BASE, KEY, Bench
+from tests.platform import until
 
 NEXT = RevisionKey("default", "f", "00002")
 APP = """
@@ -182,6 +183,24 @@ def test_a_declaration_that_does_not_hold_is_quoted(paths, zygote, answer):
     assert "E150" in record.message
 
 
+def test_an_app_that_dies_of_the_question_says_so(paths, zygote):
+    code = APP.replace(
+        "            self.answer(200, SUBSCRIBE)", "            print('a bad day', flush=True), os._exit(9)"
+    )
+
+    async def go():
+        async with AppBench(paths, code) as bench:
+            bench.ensure()
+            await bench.until(lambda: bench.record.problem)
+            return bench.record
+
+    record = run(go)
+
+    assert record.problem == "CrashLoop"
+    assert record.message.startswith("ended when it was asked what it takes: exit code 9; its last words: ")
+    assert record.message.endswith("a bad day")
+
+
 def test_an_app_that_only_calls_is_ready_once_it_runs(paths, zygote, monkeypatch):
     monkeypatch.setattr("controller.local.apps.MOMENT", timedelta(seconds=0.5))
 
@@ -291,7 +310,7 @@ def test_stopping_ends_the_whole_group_and_sigterm_is_no_crash(paths, zygote, tm
     pid, child, problem = run(go)
 
     assert not alive(pid)
-    assert not alive(child)
+    until(lambda: not alive(child), what="its end")
     assert problem == ""
 
 
@@ -331,7 +350,8 @@ def test_what_a_killed_zygote_leaves_is_ended(paths, start_zygote, tmp_path):
             await bench.until(lambda: bench.ready and bench.ready[0] is not before)
             return child
 
-    assert not alive(run(go))
+    child = run(go)
+    until(lambda: not alive(child), what="its end")
 
 
 def test_the_next_platform_ends_what_the_last_one_left(paths, start_zygote, tmp_path):
@@ -357,7 +377,7 @@ def test_the_next_platform_ends_what_the_last_one_left(paths, start_zygote, tmp_
     start_zygote()
 
     assert run(second) == []
-    assert not alive(child)
+    until(lambda: not alive(child), what="its end")
 
 
 def test_an_app_in_node_runs_within_its_memory(paths, zygote):
