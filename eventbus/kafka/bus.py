@@ -46,6 +46,7 @@ class KafkaBus:
         self._retain = int(options["retain"]) if options.get("retain") else None
         self._cluster = Cluster(Settings.read(options))
         self._start = options.get("start", "")
+        self._dapr = options.get("dapr") == "true"
         self._dialect = Dialect(bus.key.name.rpartition("/")[2], options)
         self._topics = Topics(self._cluster, int(options.get("partitions") or PARTITIONS))
         self._publisher = Publisher(self._cluster, deadline)
@@ -104,7 +105,7 @@ class KafkaBus:
             raise Unreachable(f"topic {topic} could not be looked up in time") from None
 
     async def open(self, subscription: Subscription, *, worker: str, deliver: Deliver, lost: Lost) -> KafkaIntake:  # noqa: ARG002  # the coordinator knows its members by their connection
-        sources = Sources(subscription, self._start)
+        sources = Sources(subscription, self._start, dapr=self._dapr)
         await self._topics.ensure(sources.topic)
         group = Group(self._cluster, names.group(subscription))
         now = time.time()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from api.model import Subscription
-from eventbus.errors import Fenced
+from eventbus.errors import BusError, Fenced
 from eventbus.kafka import names
 from eventbus.kafka.cluster import Cluster
 from eventbus.kafka.group import Committed, Expired, Group
@@ -18,9 +18,12 @@ from eventbus.kafka.wire import EARLIEST, LATEST, Place
 class Sources:
     """The partitions of one subscription by share: its topic's own numbers, and its replays behind them."""
 
-    def __init__(self, subscription: Subscription, start: str = "") -> None:
-        """*start*: where the bus lets those begin that have read nothing; ``all``, or as the subscription says."""
+    def __init__(self, subscription: Subscription, start: str = "", *, dapr: bool = False) -> None:
+        """*start*: where the bus lets those begin that have read nothing; ``all``, or as the subscription says.
+        *dapr*: what a sidecar has read as the same consumer group counts as read."""
         self.subscription = subscription
+        self.before = subscription.group if dapr else ""
+        """Group of whoever read the topic before us; empty: nobody."""
         self.from_oldest = "all" in {start, subscription.start}
         self.topic = names.topic(subscription.subject)
         self.replays = names.replays(subscription.key, subscription.group, subscription.subject)
@@ -59,16 +62,26 @@ async def take(cluster: Cluster, group: Group, sources: Sources, now: float) -> 
     # milliseconds, so that a group that was deleted meanwhile does not begin below what replicas have seen
     epoch = max(max((one.marks.epoch for one in known.values()), default=0) + 1, int(now * 1000))
     fresh = not any(one.marks.epoch for one in known.values())
+    passed = await _passed(cluster, sources.before) if fresh and sources.before else {}
     taken = {}
     for place in places:  # replays that are older than the subscription were for another of its name
         newest = fresh and (place[0] == sources.replays or not sources.from_oldest)
-        start = last[place] if newest else first[place]
+        start = passed.get(place, last[place] if newest else first[place])
+        start = min(max(start, first[place]), last[place])
         taken[place] = _claimed(known.get(place), start, first[place], last[place], epoch)
     try:
         await group.commit(taken)
     except Expired as error:
         raise Fenced(f"the session in {group.name} ended while it was taken over") from error
     return Claim(epoch, taken)
+
+
+async def _passed(cluster: Cluster, group: str) -> dict[Place, int]:
+    """Where another consumer group stands; empty where we may not know."""
+    try:
+        return {place: one.floor for place, one in (await Group(cluster, group).committed()).items()}
+    except BusError:
+        return {}
 
 
 def _claimed(known: Committed | None, start: int, first: int, last: int, epoch: int) -> Committed:

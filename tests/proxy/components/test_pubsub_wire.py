@@ -12,7 +12,7 @@ from typing import Any
 import paho.mqtt.client as paho
 import pytest
 import redis.asyncio as redis_client
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from eventbus import raw
@@ -225,3 +225,27 @@ def test_foreign_bytes_are_events_by_our_mapping(world: World) -> None:
         assert b64decode(raw_reader.events[0]["data_base64"]) == BODY
 
     run(world, test)
+
+
+def test_kafka_goes_on_where_a_sidecar_stopped(make: Make, kafka: Kafka) -> None:
+    async def test(world: World) -> None:
+        for number in range(10):
+            await world.bus.publish(topic(world), event(number), dedupe=f"d{number}")
+        sidecar = AIOKafkaConsumer(
+            bootstrap_servers=kafka.bootstrap, group_id=world.namespace, enable_auto_commit=False
+        )
+        await sidecar.start()
+        try:
+            place = TopicPartition(topic(world), 0)
+            sidecar.assign([place])
+            await sidecar.commit({place: 4})
+        finally:
+            await sidecar.stop()
+        replica = Replica()
+        plant = await world.subscribe(topic(world), replica, group=world.namespace)
+        await until(lambda: len(replica.events) >= 6, 30)
+        await plant.drained(20)
+
+        assert sorted(replica.numbers) == [4, 5, 6, 7, 8, 9]
+
+    run(make("kafka"), test)
