@@ -93,7 +93,8 @@ def resilience_of(app: App, models: Models, others: Iterable[App]) -> tuple[Resi
     if not here:
         return ResiliencyModel(), ()
     merged = resiliency.merged(here, app)
-    usable = [one.component for one in models.components.values() if not one.problems and permits(one.component, app)]
+    known = models.visible(app.key)
+    usable = [one.component for one in known if not one.problems and permits(one.component, app)]
     return merged, resiliency.calls(merged, usable, [one.id for one in others])
 
 

@@ -48,6 +48,8 @@ class Models(msgspec.Struct, kw_only=True):
     triggers: dict[Key, TriggerModel] = {}
     components: dict[Key, ComponentModel] = {}
     """Those of functions under ``<function>/<name>``."""
+    shared: dict[str, tuple[ComponentModel, ...]] = {}
+    """Namespace -> those of its resources, by name."""
     declared: dict[Key, SubscriptionModel] = {}
     """Subscriptions of dapr.io."""
     configurations: dict[Key, ConfigurationModel] = {}
@@ -75,6 +77,10 @@ class Models(msgspec.Struct, kw_only=True):
         dead_letter = subscription.delivery.dead_letter or function.delivery.dead_letter
         delivery = msgspec.structs.replace(function.delivery, dead_letter=dead_letter)
         return msgspec.structs.replace(subscription, delivery=delivery)
+
+    def visible(self, function: Key) -> tuple[ComponentModel, ...]:
+        """Components that *function* may have, its own first; scopes are not asked."""
+        return (*self.functions[function].components, *self.shared.get(function.namespace, ()))
 
     def said(self) -> dict[tuple[str, Key], tuple[Problem, ...]]:
         """(Kind, key) -> what its reader has to say of it."""
@@ -145,6 +151,9 @@ def _read_namespace(of: dict[str, list[Resource]], models: Models, scope: Scope)
 
     read_all("EventSource", models.sources, read_source)
     read_all("Component", models.components, read_component)
+    models.shared[scope.namespace] = tuple(
+        models.components[one.key] for one in here("Component") if one.key in models.components
+    )
     scope = msgspec.structs.replace(
         scope,
         sources={source.key.name: source.bus.name for source in models.events(scope.namespace)},

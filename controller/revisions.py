@@ -20,7 +20,9 @@ ROLLBACK = "evoke.dev/rollback"
 
 def of(function: Key, revisions: Iterable[RevisionState]) -> tuple[RevisionState, ...]:
     """Revisions of one function, oldest first."""
-    return tuple(sorted((state for state in revisions if state.key.function_key == function), key=_number))
+    namespace, name = function.namespace, function.name  # every function asks of all revisions: no key is made for each
+    mine = (state for state in revisions if state.key.function == name and state.key.namespace == namespace)
+    return tuple(sorted(mine, key=_number))
 
 
 def settle(

@@ -243,12 +243,16 @@ class _App:
     def _bindings(self) -> Iterator[tuple[Key, Source]]:
         declared = declaration(self.deployment).bindings
         triggers = {one.component: one for one in self.deployment.model.triggers if not one.topic}
-        for key, model in sorted(self.models.components.items()):
+        seen: set[str] = set()
+        for model in self.models.visible(self.app.key):
             component = model.component
+            if not component.type.startswith("bindings.") or component.name in seen:
+                continue
+            if not permits(component, self.app):
+                continue
+            seen.add(component.name)
             type_ = registry.find(component.type, component.version)
             source = type_.source if type_ is not None else None
-            if not component.type.startswith("bindings.") or not permits(component, self.app):
-                continue
             if (source is None and not model.problems) or not (
                 component.name in triggers or takes(component, declared)
             ):
@@ -257,7 +261,7 @@ class _App:
             self.found[subscription.key] = subscription
             if source is not None and not model.problems:
                 triggers.pop(component.name, None)
-                yield key, source(component, self.app.key, subscription.subject)
+                yield component.key, source(component, self.app.key, subscription.subject)
         for trigger in triggers.values():
             self._absent(trigger)
 

@@ -252,6 +252,16 @@ def test_an_app_has_the_input_bindings_that_it_takes(metadata: str, said: tuple[
     assert list(found) == (["binding.shop.tick"] if taken else [])
 
 
+def test_a_binding_of_the_function_hides_the_one_of_its_name() -> None:
+    own = resource(APP, serving__bindings={"tick": {"type": "bindings.cron", "version": "v1", "metadata": [
+        {"name": "schedule", "value": "@every 7s"}]}})  # fmt: skip
+    resources = [own, resource(TICK)]
+    made = plan(worlds.world(resources, deployed(resources, shop=declared(bindings=("tick",)))))
+
+    (source,) = published(made).sources
+    assert source.options["schedule"] == "@every 7s"
+
+
 def test_a_binding_may_have_a_route_of_its_own() -> None:
     text = TICK.replace('"@every 1s"}', '"@every 1s"}, {name: route, value: /on/tick}')
 
