@@ -48,9 +48,9 @@ def _openfunction(function: Callable[..., Any], request: Any, call: Invocation) 
     """Call with an HTTP request; ``context.out`` is the answer unless something was returned."""
     from functions_framework.context.user_context import BindingRequest, UserContext
 
-    binding = (
-        BindingRequest(request.get_data(), dict(request.headers)) if request.headers.get("evoke-trigger") else None
-    )
+    headers = request.headers
+    bound = headers.get("evoke-trigger") or headers.get("evoke-binding")
+    binding = BindingRequest(request.get_data(), dict(headers)) if bound else None
     context = UserContext(call, http_request=None if binding else request, binding_request=binding)
     value = function(context)
     if hasattr(value, "__await__"):

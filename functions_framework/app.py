@@ -23,7 +23,7 @@ from functions_framework.codec import BadEvent
 from functions_framework.context.calls import Wiring
 from functions_framework.context_schema import read
 from functions_framework.dapr import DaprClient
-from functions_framework.declared import BATCH, subscriptions
+from functions_framework.declared import BATCH, bindings, subscriptions
 from functions_framework.delivery import Deliveries
 from functions_framework.event import CloudEvent
 from functions_framework.exceptions import EventConversionException
@@ -59,6 +59,7 @@ class App:
         self.on_idle: Callable[[], None] = lambda: None
         """Called when the last request of a draining process has been answered."""
         self.context = read(environ)
+        self._bindings = frozenset(f"/{name}" for name in bindings(self.context))
         self.client = DaprClient.of(environ)
         self.outputs = Outputs(self.context, self.client, source=_app_id(environ))
         self._fence = Fence()
@@ -108,10 +109,9 @@ class App:
 
     async def handle(self, request: Request) -> Reply:
         """Answer one request; raises nothing."""
-        if request.method == "GET":
-            answer = _PLATFORM.get(request.path)
-            if answer is not None:
-                return answer(self)
+        answer = self._of_platform(request)
+        if answer is not None:
+            return answer
         asked = request.method == "GET" and request.path == FENCE_PATH
         if self.draining and not asked:
             return not_started("draining: this replica is about to stop", close=True)
@@ -132,6 +132,23 @@ class App:
         finally:
             self._fence.end(request)
             self._ended()
+
+    def _of_platform(self, request: Request) -> Reply | None:
+        """Answer to what the platform or a daprd asks; None: the request is for a handler."""
+        if request.method == "GET":
+            answer = _PLATFORM.get(request.path)
+            return None if answer is None else answer(self)
+        if request.path in self._bindings:
+            request.headers.append((b"evoke-binding", request.path[1:].encode("latin-1", "replace")))
+        return self._bound(request) if request.method == "OPTIONS" else None
+
+    def _bound(self, request: Request) -> Reply | None:
+        """Answer to a daprd that asks whether events of a binding are wanted; 405 would mean yes."""
+        if request.path in self._bindings:
+            return Reply(200)
+        handler = route(self.handlers, request.path, is_event=False)
+        own = handler is not None and handler.kind.takes_requests and handler.kind is not Kind.OPENFUNCTION
+        return None if own else text_reply("no input binding of that name", 404)
 
     def _ended(self) -> None:
         self.in_flight -= 1

@@ -52,6 +52,12 @@ def gather(events):
     with open(os.environ["RECORD"], "a") as file:
         file.write(json.dumps([_told(event) for event in events]) + "\\n")
     return [{"returned": event.data["n"]} for event in events]
+
+
+def bound(context):
+    asked = context.get_binding_request()
+    with open(os.environ["RECORD"], "a") as file:
+        file.write(json.dumps(asked and {name.lower(): value for name, value in asked.metadata.items()}) + "\\n")
 '''
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.daprd.function import Function, beside
-from tests.daprd.sidecar import Bus, Daprd, subscription
+from tests.daprd.sidecar import Bus, Daprd, component, subscription
 from tests.platform import until
 
 pytestmark = pytest.mark.broker
@@ -116,6 +116,20 @@ def test_a_function_subscribes_by_its_context_and_sends_what_it_returns(
 
     [call] = reader.wait(1)
     assert (call["data"], call["attributes"]["topic"]) == ({"returned": 7}, sink)
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_an_input_binding(tmp_path: Path, stack: ExitStack, protocol: str) -> None:
+    context = {"name": "w", "inputs": {"tick": {"componentName": "tick", "componentType": "bindings.cron"}}}
+    function = Function(tmp_path / "function", target="bound", protocol=protocol, context=context)
+    cron = component("bindings.cron", {"schedule": "@every 1s"}, name="tick")
+    other = component("bindings.cron", {"schedule": "@every 1s"}, name="undeclared")
+    daprd = Daprd(tmp_path / "daprd", "ticked", [cron, other], app=function.port, protocol=protocol)
+    beside(stack, function, daprd)
+
+    for seen in function.wait(2):
+        assert seen is not None, "it was called as by a plain request"
+        assert seen["evoke-binding"] == "tick"
 
 
 def retries() -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import flask
 import pytest
 
@@ -354,3 +356,22 @@ def test_two_handlers_are_told_apart_by_what_arrives(tmp_path):
     assert (text(stored), text(other)) == ("OK", "other")
     assert unclear.status == 404
     assert "fleet (http)" in text(unclear)
+
+
+BOUND = {"name": "f", "inputs": {"tick": {"componentName": "tick", "componentType": "bindings.cron"}}}
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "status"),
+    [
+        ("def user_function(context): ...", "/tick", 200),
+        ("def user_function(context): ...", "/other", 404),
+        ("import functions_framework as ff\n@ff.cloud_event\ndef on(event): ...", "/other", 404),
+        ("import functions_framework as ff\n@ff.http\ndef hello(request): return 'mine'", "/other", 200),
+    ],
+)
+def test_a_daprd_hears_which_bindings_are_wanted(tmp_path, source, path, status):
+    application = app(tmp_path, source, environ={"FUNC_CONTEXT": json.dumps(BOUND)})
+    [reply] = ask(application, request("OPTIONS", path))
+
+    assert reply.status == status
