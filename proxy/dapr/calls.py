@@ -230,5 +230,5 @@ class Calls:
 def unreachable(app_id: str, why: str, *, status: int = 500, grpc: str = "UNAVAILABLE") -> DaprError:
     """A call that did not come through."""
     retry_after = 1 if status == 503 else 0
-    message = f"fail to invoke, id: {app_id}, err: {why}"
+    message = f"failed to invoke, id: {app_id}, err: {why}"
     return DaprError(status, grpc, "ERR_DIRECT_INVOKE", message, retry_after=retry_after)

@@ -145,7 +145,9 @@ class Invoker:
         if app is None and dot and namespace == caller.namespace:
             app = self._directory.named(caller.namespace, name)
         if app is None and dot and namespace != caller.namespace:
-            message = f"fail to invoke, id: {app_id}, err: access to other namespaces than {caller.namespace} is denied"
+            message = (
+                f"failed to invoke, id: {app_id}, err: access to other namespaces than {caller.namespace} is denied"
+            )
             raise DaprError(403, "PERMISSION_DENIED", "ERR_DIRECT_INVOKE", message)
         if app is None:
             raise unreachable(app_id, f"there is no app of that id in namespace {caller.namespace}", grpc="INTERNAL")

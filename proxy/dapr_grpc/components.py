@@ -21,8 +21,12 @@ async def invoke_binding(call: Call, request: binding_pb2.InvokeBindingRequest) 
 
 
 async def secret(call: Call, request: secret_pb2.GetSecretRequest) -> secret_pb2.GetSecretResponse:
-    """Empty: there is no such secret."""
-    found = await call.runtime.secret(call.caller, request.store_name, request.key, dict(request.metadata))
+    """A secret that is not there is an error, unlike over HTTP: no answer of this message could say so."""
+    store, key = request.store_name, request.key
+    found = await call.runtime.secret(call.caller, store, key, dict(request.metadata))
+    if not found:
+        message = f"failed getting secret with key {key} from secret store {store}: secret {key} not found"
+        raise DaprError(500, "INTERNAL", "ERR_SECRET_GET", message)
     return secret_pb2.GetSecretResponse(data=found)
 
 

@@ -44,7 +44,7 @@ _OF_HTTP = {
 async def abort(context: Context, error: DaprError) -> NoReturn:
     """End the call with *error*."""
     details: list[Message] = []
-    for one in error.details():
+    for one in reversed(error.details()):  # over gRPC Dapr names the resource first
         if one["@type"].endswith("ErrorInfo"):
             details.append(ErrorInfo(domain=one["domain"], reason=one["reason"]))
         else:

@@ -185,9 +185,9 @@ def test_a_packed_message_stays_one(tmp_path: Path) -> None:
         ("store", "fail", "FAILED_PRECONDITION", "not today"),
         ("web", "teapot", "UNKNOWN", "I'm a Teapot"),
         ("web", "none", "NOT_FOUND", "Not Found"),
-        ("nobody", "x", "INTERNAL", "fail to invoke, id: nobody"),
+        ("nobody", "x", "INTERNAL", "failed to invoke, id: nobody"),
         ("", "x", "NOT_FOUND", "failed getting app id"),
-        ("web.other", "x", "PERMISSION_DENIED", "fail to invoke, id: web.other"),
+        ("web.other", "x", "PERMISSION_DENIED", "failed to invoke, id: web.other"),
         ("../x", "x", "INVALID_ARGUMENT", "'../x' is no app id"),
     ],
 )
