@@ -72,6 +72,7 @@ class SqliteState:
 
     def __init__(self, metadata: Metadata, folder: Path) -> None:
         self._folder = folder
+        self._within = metadata.timeout.total_seconds() or 20.0
         self._metadata, self._table = metadata, metadata.table_name
         self._thread: ThreadPoolExecutor | None = None
         self._database: sqlite3.Connection | None = None
@@ -106,25 +107,25 @@ class SqliteState:
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:
         if self._thread is None:
             raise ComponentFailed(f"{self._metadata.connection_string} was closed")
-        loop = asyncio.get_running_loop()
-        doing = loop.run_in_executor(self._thread, functools.partial(work, *arguments))
-        within = self._metadata.timeout.total_seconds() or 20.0
+        job = self._thread.submit(functools.partial(work, *arguments))
+        doing = asyncio.wrap_future(job)
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(self._within):
                 return await asyncio.shield(doing)
         except TimeoutError:
-            if self._database is not None:
-                self._database.interrupt()
-            await asyncio.wait((doing,))  # it ends now, one way or the other: nobody may think it did not happen
-            if not doing.exception():
-                return doing.result()
-            raise ComponentFailed(f"sqlite did not do it within {within:g} s", hint="see timeout") from None
+            if not job.cancel():  # it has begun: nobody may think that it did not happen before it has ended
+                if self._database is not None:
+                    self._database.interrupt()
+                await asyncio.wait((doing,))
+                if not doing.exception():
+                    return doing.result()
+            raise ComponentFailed(f"sqlite did not do it within {self._within:g} s", hint="see timeout") from None
 
     # Everything below runs in the thread.
 
     def _connect(self) -> str:
         path, options = _location(self._metadata.connection_string, self._folder)
-        busy = self._metadata.busy_timeout.total_seconds()
+        busy = min(self._metadata.busy_timeout.total_seconds(), self._within)
         with _translated(path):
             uri = f"file:{path}" + (f"?{options}" if options else "")
             database = sqlite3.connect(uri, timeout=busy, isolation_level=None, check_same_thread=False, uri=True)

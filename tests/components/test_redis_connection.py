@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -118,3 +119,29 @@ def test_a_server_that_hangs(tmp_path: Path) -> None:
         on(body, redisHost=server.host, readTimeout="100", dialTimeout="100ms")
     finally:
         server.stop()
+
+
+def test_a_call_that_was_given_up_answers_nobody_else(redis: Redis) -> None:
+    seed = random.randrange(1 << 30)
+    print("seed", seed)
+    draw = random.Random(seed)
+
+    async def body(_: Components, store: StateStore) -> None:
+        for number in range(50):
+            await store.change(Write(key=f"own{number}", value=str(number).encode()))
+
+        async def ask(number: int) -> None:
+            (item,) = await store.get([f"own{number}"])
+            assert item is not None
+            assert int(item.value) == number
+
+        for _turn in range(20):
+            asking = [asyncio.create_task(ask(number)) for number in range(50)]
+            for _step in range(draw.randrange(6)):
+                await asyncio.sleep(0)
+            for task in draw.sample(asking, 20):
+                task.cancel()
+            for result in await asyncio.gather(*asking, return_exceptions=True):
+                assert result is None or isinstance(result, asyncio.CancelledError)
+
+    on(body, redisHost=redis.host, poolSize="5")

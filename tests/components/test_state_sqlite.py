@@ -149,3 +149,35 @@ def test_a_file_that_is_only_read(tmp_path: Path) -> None:
             assert failed.value.reason == "StorageFailed"
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({"busyTimeout": "50ms"}, "database is locked"),
+        ({"busyTimeout": "20s", "timeout": "100ms"}, r"database is locked|did not do it within 0\.1 s"),
+    ],
+)
+def test_a_file_that_is_locked(tmp_path: Path, options: dict[str, str], wanted: str) -> None:
+    path = tmp_path / "state.db"
+
+    async def main() -> None:
+        async with opened(component("store", "state.sqlite", {"connectionString": str(path), **options})) as here:
+            store = here.state(app(), "store")
+            await store.change(Write(key="k", value=b"1"))
+            other = sqlite3.connect(path, isolation_level=None)
+            try:
+                other.execute("BEGIN EXCLUSIVE")
+                with pytest.raises(ComponentFailed, match=wanted):
+                    await store.change(Write(key="k", value=b"2"))
+                writes = [store.change(Write(key=f"k{number}", value=b"2")) for number in range(4)]
+                results = await asyncio.gather(*writes, return_exceptions=True)
+                assert all(isinstance(result, ComponentFailed) for result in results)
+                other.execute("ROLLBACK")
+            finally:
+                other.close()
+            items = await store.get(["k", "k0", "k1", "k2", "k3"])
+            assert [item and item.value for item in items] == [b"1", None, None, None, None]
+            await store.change(Write(key="k", value=b"3"))
+
+    asyncio.run(main())
