@@ -55,8 +55,10 @@ class Greeting(NamedTuple):
     name: str
 
 
+_NATS = Greeting(4222, 4222, b"", lambda reply: reply.startswith(b"INFO "), "NATS")
 GREETINGS: Mapping[str, Greeting] = {
-    "nats": Greeting(4222, 4222, b"", lambda reply: reply.startswith(b"INFO "), "NATS"),
+    "nats": _NATS,
+    "jetstream": _NATS,
     # ApiVersions v0 with correlation id 7, which a broker answers before any authentication (Kafka protocol guide)
     "kafka": Greeting(
         9092, 9093, struct.pack(">ihhih", 10, 18, 0, 7, -1), lambda reply: reply[4:8] == b"\0\0\0\7", "Kafka"

@@ -45,7 +45,7 @@ class StreamsFront:
 
     @property
     def trouble(self) -> BusError | None:
-        return None if self.connected else self._connection.trouble or self._failure
+        return None if self.connected else self._failure or self._connection.trouble
 
     def start(self) -> None:
         self._running = asyncio.get_running_loop().create_task(self._run(), name=f"streams of {self._key}")
@@ -89,7 +89,7 @@ class StreamsFront:
             try:
                 await self._connection.connect()
                 await self._publisher.start()
-                tried = 0
+                tried, self._failure = 0, None
                 await self._ended.wait()
             except BusError as error:
                 self._failure = error
