@@ -132,6 +132,7 @@ def measure(name: str, port: int, pid: int, topic: str, args: argparse.Namespace
     usage = Usage(pid)
     latencies, single = uvloop.run(singles(port, topic, args))
     used = usage.seconds() / (args.rate * args.seconds) * 1e6
+    bulk = Usage(pid)
     rate, many = uvloop.run(bulks(port, topic, args))
     ranked = statistics.quantiles(latencies, n=1000)
     figures = {
@@ -140,6 +141,7 @@ def measure(name: str, port: int, pid: int, topic: str, args: argparse.Namespace
         "max ms": max(latencies),
         "us CPU/event": used,
         "bulk events/s": rate,
+        "us CPU/bulk event": bulk.seconds() / many * 1e6,
         "RSS MB": usage.resident() / 1e6,
     }
     print(f"| {name} | " + " | ".join(f"{value:,.2f}" for value in figures.values()) + " |", flush=True)
@@ -173,8 +175,8 @@ def run(args: argparse.Namespace, directory: Path) -> None:
         server = start_redis(directory / "redis")
         resource = component("pubsub.redis", {"redisHost": server.host})
     try:
-        print("| target | p50 ms | p99 ms | max ms | us CPU/event | bulk events/s | RSS MB |")
-        print("|---|---|---|---|---|---|---|")
+        print("| target | p50 ms | p99 ms | max ms | us CPU/event | bulk events/s | us CPU/bulk event | RSS MB |")
+        print("|---|---|---|---|---|---|---|---|")
         lost = []
         for round_ in range(args.rounds):
             for name, start in (("daprd 1.14", theirs), ("ours", ours)):
