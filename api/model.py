@@ -104,6 +104,8 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
     output: str | None = None
     push_secret: str | None = None
     timeout: timedelta = timedelta(minutes=10)
+    framework: bool = True
+    """It is code for functions_framework, which its environment has; False: another program, with its own only."""
 
 
 class AppHealth(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,27 +20,28 @@ _VERSION = re.compile(r"^\(?\s*(?:(?:===|==|~=|!=|<=|>=|<|>)\s*[A-Za-z0-9.*+!_-]
 FRAMEWORKS = frozenset({"functions-framework", "evoke-functions"})
 
 
-def read(folder: Path, *, shown: Path | None = None) -> tuple[str, ...]:
+def read(folder: Path, *, shown: Path | None = None, framework: bool = True) -> tuple[str, ...]:
     """Requirements of a source folder, normalised and sorted; empty without the file.
 
-    Raises InvalidInput with all problems, which name the file in folder *shown* (default: *folder* itself).
+    Raises InvalidInput with all problems, which name the file in folder *shown* (default: *folder* itself). Without
+    *framework* they are a program's own, and may name any.
     """
     path, file = folder / FILE, str((shown or folder) / FILE)
     if not path.is_file():
         return ()
     try:
-        return parse(path.read_text(encoding="utf-8-sig"), file=file)
+        return parse(path.read_text(encoding="utf-8-sig"), file=file, framework=framework)
     except UnicodeDecodeError:
         raise InvalidInput([Problem(code="E182", file=file, message="is not UTF-8 text; save it as UTF-8")]) from None
 
 
-def parse(text: str, *, file: str = FILE) -> tuple[str, ...]:
+def parse(text: str, *, file: str = FILE, framework: bool = True) -> tuple[str, ...]:
     """Read the text of a requirements file; reports every defect with its line."""
     lines, problems = [], []
     for number, line in _logical(text):
         if not line:
             continue
-        code, message = _defect(line)
+        code, message = _defect(line, framework=framework)
         if message:
             problems.append(Problem(code=code, file=file, line=number, message=message))
         else:
@@ -70,7 +71,7 @@ def _logical(text: str) -> list[tuple[int, str]]:
     return [*found, (start, held.strip())] if held else found
 
 
-def _defect(line: str) -> tuple[str, str]:
+def _defect(line: str, *, framework: bool) -> tuple[str, str]:
     if _OPTION.match(line):
         option = re.split(r"[\s=]", line, maxsplit=1)[0]
         return "E181", f"option {option} is refused; write one requirement per line, such as `requests>=2.32`"
@@ -79,7 +80,7 @@ def _defect(line: str) -> tuple[str, str]:
     if match is None or "://" in bare or "@" in bare or "/" in bare:
         return "E182", f"`{line}` is a URL or path; only names and versions of an index are taken, or is not readable"
     name, _, version = match.groups()
-    if re.sub(r"[-_.]+", "-", name).lower() in FRAMEWORKS:
+    if framework and re.sub(r"[-_.]+", "-", name).lower() in FRAMEWORKS:
         return "E182", f"remove `{name}`: the platform brings its own functions_framework, with the same API"
     if version and not _VERSION.match(version):
         return "E182", f"`{version}` is not a version; write it as `{name}>=1.0`"

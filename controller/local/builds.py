@@ -99,8 +99,8 @@ class Builds:
         folder = Path(build.source.path)
         place, tree = await self._collect(folder)
         _link_modules(folder, place)
-        wanted = requirements.read(place, shown=folder)
-        environment = await self._environments.ensure(wanted, log=log)
+        wanted = requirements.read(place, shown=folder, framework=build.framework)
+        environment = await self._environments.ensure(wanted, log=log, framework=build.framework)
         return Bundle(code=tree.digest, runtime=environment.digest, source=str(place), code_size=tree.size)
 
     async def _collect(self, folder: Path) -> tuple[Path, bundle.Tree]:

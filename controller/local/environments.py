@@ -20,7 +20,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -67,24 +67,33 @@ class Environments:
         path = self._directory / digest.removeprefix("sha256:")[:32]
         return Environment(digest, path) if (path / "bin" / "python").exists() else None
 
-    def digest(self, requirements: tuple[str, ...] = ()) -> str:
+    def digest(self, requirements: tuple[str, ...] = (), *, framework: bool = True) -> str:
         """What an environment of these requirements is called on this machine."""
-        return lock_digest(requirements, sysconfig.get_platform(), sys.version, *_framework())
+        ours = _framework() if framework or not requirements else ()
+        return lock_digest(requirements, sysconfig.get_platform(), sys.version, *ours)
 
-    async def ensure(self, requirements: tuple[str, ...] = (), *, log: Path | None = None) -> Environment:
-        """The environment of *requirements*, made now if need be; NoEnvironment with the installer's reason."""
-        digest = self.digest(requirements)
+    async def ensure(
+        self, requirements: tuple[str, ...] = (), *, log: Path | None = None, framework: bool = True
+    ) -> Environment:
+        """The environment of *requirements*, made now if need be; NoEnvironment with the installer's reason.
+
+        Without *framework* nothing of ours is in it that theirs could be at odds with; one without any requirements is
+        the same for all.
+        """
+        digest, framework = self.digest(requirements, framework=framework), framework or not requirements
         found = self.find(digest)
         if found is not None:
             return found
         task = self._making.get(digest)
         if task is None:
-            task = asyncio.ensure_future(self._make(digest, requirements, log))
+            task = asyncio.ensure_future(self._make(digest, requirements, log, framework=framework))
             self._making[digest] = task
             task.add_done_callback(lambda _: self._making.pop(digest, None))
         return await asyncio.shield(task)
 
-    async def _make(self, digest: str, requirements: tuple[str, ...], log: Path | None) -> Environment:
+    async def _make(
+        self, digest: str, requirements: tuple[str, ...], log: Path | None, *, framework: bool
+    ) -> Environment:
         self._directory.mkdir(parents=True, exist_ok=True)
         self._sweep()
         work = Path(tempfile.mkdtemp(dir=self._directory, prefix=".new-"))
@@ -92,9 +101,10 @@ class Environments:
             await _uv(
                 log, "venv", "--quiet", "--relocatable", "--python", sys.executable, "--allow-existing", str(work)
             )
-            await asyncio.to_thread(_link_framework, work)
+            if framework:
+                await asyncio.to_thread(_link_framework, work)
             if requirements:
-                listing = _listing(work, requirements)
+                listing = _listing(work, requirements, _minimums() if framework else {})
                 python = str(work / "bin" / "python")
                 await _uv(log, "pip", "install", "--python", python, "--compile-bytecode", "-r", str(listing))
             _finish(work, self._directory / digest.removeprefix("sha256:")[:32])
@@ -120,9 +130,9 @@ def link(target: Path, environment: Environment) -> None:
     beside.replace(target)
 
 
-def _listing(work: Path, requirements: tuple[str, ...]) -> Path:
+def _listing(work: Path, requirements: tuple[str, ...], minimums: Mapping[str, str]) -> Path:
     """One file with the user's requirements and the framework's, so that they are resolved together."""
-    wanted = [*requirements, *(f"{name}>={version}" for name, version in _minimums().items())]
+    wanted = [*requirements, *(f"{name}>={version}" for name, version in minimums.items())]
     listing = work / "requirements.txt"
     listing.write_text("\n".join(wanted) + "\n", encoding="utf-8")
     return listing

@@ -211,7 +211,9 @@ class LocalSubstrate:
         bundle = bundle_of(record)
         environment = self.environments.find(bundle.runtime)
         if environment is None:  # somebody emptied the cache
-            environment = await self.environments.ensure(requirements.read(Path(bundle.source)))
+            framework = workload.host != "command"
+            wanted = requirements.read(Path(bundle.source), framework=framework)
+            environment = await self.environments.ensure(wanted, framework=framework)
         described = record.descriptor
         return Launch(
             workload=workload,

@@ -31,7 +31,10 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[Problem, ...] = ()
 
 
-def read_build(resource: Resource, spec: FunctionSpec, capabilities: Collection[str]) -> Made:
+def read_build(
+    resource: Resource, spec: FunctionSpec, capabilities: Collection[str], *, framework: bool = True
+) -> Made:
+    """*framework*: it is code for functions_framework, and no other program."""
     if spec.build is None and spec.image is not None:
         pull = spec.image_credentials.name if spec.image_credentials else None
         problems = () if "images" in capabilities else (_unbuildable("spec.image"),)
@@ -44,6 +47,7 @@ def read_build(resource: Resource, spec: FunctionSpec, capabilities: Collection[
         strategy=_strategy(given),
         env=tuple(Env(name, value) for name, value in sorted(given.env.items())),
         timeout=duration(given.timeout, timedelta(minutes=10)),
+        framework=framework,
     )
     return Made(artifact=Unbuilt(build=digest(build)), build=build, problems=tuple(_problems(build)))
 

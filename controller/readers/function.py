@@ -35,8 +35,8 @@ def read_function(resource: Resource, scope: Scope) -> FunctionModel:
     """*resource* holds a FunctionSpec. Never raises: what does not hold stands in ``problems``."""
     spec: FunctionSpec = resource.spec
     serving = spec.serving or ServingBody()
-    made = read_build(resource, spec, scope.capabilities)
     app = read_app(resource.key, serving)
+    made = read_build(resource, spec, scope.capabilities, framework=not app.command)
     own = tuple(read_own(resource.key, serving, app.app.id))
     delivery = read_delivery(serving.delivery)
     http = serving.triggers.http if serving.triggers else None

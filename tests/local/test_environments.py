@@ -46,6 +46,8 @@ def test_requirements_make_another_digest():
     environments = Environments()
 
     assert environments.digest(("idna",)) != environments.digest()
+    assert environments.digest(("idna",)) != environments.digest(("idna",), framework=False)
+    assert environments.digest(framework=False) == environments.digest()
 
 
 def test_the_installer_is_quoted_in_one_line():
