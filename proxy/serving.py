@@ -90,6 +90,7 @@ class Listener:
         self._config = config
         self._state = ServerState()
         self._servers: list[asyncio.Server] = []
+        self._states: dict[asyncio.Server, dict[str, Any]] = {}
 
     async def on_socket(self, path: Path) -> None:
         """Listen on a Unix socket that only its owner may use; replaces a stale one."""
@@ -103,12 +104,17 @@ class Listener:
         known = dict(state or {})
         server = await asyncio.get_running_loop().create_server(lambda: self._protocol(known), host, port)
         self._servers.append(server)
+        self._states[server] = known
         return server
 
     def leave(self, server: asyncio.Server) -> None:
         """Take nothing new at one address; connections that stand end with their requests."""
         self._servers.remove(server)
         server.close()
+        state = self._states.pop(server)
+        for connection in list(self._state.connections):
+            if connection.app_state is state:
+                connection.shutdown()
 
     async def stop(self) -> None:
         """Take nothing new, let requests in progress end."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.dapr_http.site import PLATFORM, SHOP, Site
+from api.platform import spare
+from tests.proxy.dapr_http.site import PLATFORM, SHOP, Site, until
 
 TOKEN = f"dapr-api-token: {PLATFORM.token(SHOP)}\r\n"
 POST = f"POST /v1.0/publish/events/t HTTP/1.1\r\nhost: x\r\n{TOKEN}"
@@ -84,5 +85,25 @@ def test_requests_in_a_row_on_one_connection(tmp_path: Path) -> None:
                     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
             writer.close()
             assert len(await site.events("t", 20)) == 20
+
+    asyncio.run(scenario())
+
+
+def test_an_address_that_is_taken_away_ends_its_connections(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Site(tmp_path) as site:
+            own = await site.listen(SHOP, spare())
+            host, _, port = own.rpartition(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            request = b"GET /v1.0/metadata HTTP/1.1\r\nhost: x\r\n\r\n"
+            writer.write(request)
+            async with asyncio.timeout(5):
+                assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+                site.listeners.assign([])
+                await until(lambda: not site.listeners._servers)
+                await reader.read()  # to its end
+            writer.close()
+            with pytest.raises(ConnectionError):
+                await asyncio.open_connection(host, int(port))
 
     asyncio.run(scenario())
