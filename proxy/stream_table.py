@@ -38,6 +38,7 @@ class StreamTable(ReplicaTable):
         self._stamp = self._credit_of_each = self._default = 0
         self._seen = False
         """A replica of the function was listed once, so it means something that none is."""
+        self._awake = True
         self._unwatch = streams.watch(self._place, self._refresh)
         self.follow(subscription)
 
@@ -45,10 +46,12 @@ class StreamTable(ReplicaTable):
         """The events may go to other revisions now."""
         self._followed = tuple(backend.revision for backend in subscription.backends)
         self._default = subscription.bulk
+        self._note()
         self._refresh()
 
     def look(self) -> None:
-        """The replicas have changed: they may take another number of events than was known."""
+        """The replicas have changed: they may be gone, or take another number of events than was known."""
+        self._note()
         if self._offered() != self._credit_of_each:
             self._refresh()
 
@@ -61,12 +64,12 @@ class StreamTable(ReplicaTable):
         return self._shared.generation(revision)
 
     def _usable(self, known: object, replica: str) -> bool:
-        return self._awake() and super()._usable(known, replica)  # type: ignore[arg-type]  # the base's own record
+        return self._awake and super()._usable(known, replica)  # type: ignore[arg-type]  # the base's own record
 
-    def _awake(self) -> bool:
+    def _note(self) -> None:
         listed = any(self._shared.listed(revision) for revision in self._followed)
         self._seen = self._seen or listed
-        return listed or not self._seen
+        self._awake = listed or not self._seen
 
     def _offered(self) -> int:
         """Events that one stream holds: as many as a replica takes. One that listens nowhere takes none but these, and
