@@ -234,5 +234,4 @@ def _surroundings(settings: ProxySettings, wiring: Wiring) -> Surroundings:
         shared=settings.shared,
         platform=settings.platform,
         http=wiring.outside,
-        loopback=settings.loopback_sinks,
     )

@@ -9,17 +9,11 @@ from pathlib import Path
 
 from api.model import Option
 from api.platform import Platform
+from proxy.settings import as_written
 from replicas.http import HttpClient
 
 Keeper = Callable[[str], Mapping[str, Mapping[str, str]]]
 """Namespace -> every Secret resource of it with its values."""
-
-
-def as_written(namespace: str, option: Option) -> str:
-    """Resolve options where there is no store of secrets."""
-    if not isinstance(option, str):
-        raise LookupError(f"secret {option.name} of namespace {namespace} cannot be read here")
-    return option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +28,6 @@ class Surroundings:
     """Where the embedded broker stands; None: there is none."""
     http: HttpClient = field(default_factory=HttpClient)
     """For addresses that users name; it judges them."""
-    loopback: bool = True
-    """Whether this machine itself is what users may name; False where loopback is the proxy's own pod."""
     shared: bool = True
     """Whether the environment of this process is another one than that of the apps' owner."""
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
