@@ -156,13 +156,13 @@ class Fleet:
     def _converge_all(self, revision: RevisionKey) -> None:
         """Converge *revision* and what may have waited for its port."""
         record = self._revisions.get(revision)
-        for rival in fixed_port.rivals(record, self._revisions.all()) if record is not None else ():
+        for rival in self._rivals(record) if record is not None else ():
             self.converge(rival.key)
         self.converge(revision)
 
     def _has_port(self, record: Record) -> bool:
         """Whether nobody else has the port that it insists on; older revisions are asked to leave it."""
-        rivals = fixed_port.rivals(record, self._revisions.all())
+        rivals = self._rivals(record)
         if any(self._pace(rival.key).checking or self._pace(rival.key).starting for rival in rivals):
             return False
         running = [(rival, one) for rival in rivals for one in self.replicas.of(rival.key)]
@@ -173,6 +173,10 @@ class Fleet:
                 replica.phase = "draining"
                 self._spawn(self._vacate(replica))
         return not running
+
+    def _rivals(self, record: Record) -> tuple[Record, ...]:
+        """Who else insists on its port, if it insists on one."""
+        return fixed_port.rivals(record, self._revisions.all()) if fixed_port.of(record.workload) else ()
 
     async def _vacate(self, replica: Running) -> None:
         await self._close_and_stop(replica.revision, [replica], last=False)
