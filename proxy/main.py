@@ -77,7 +77,8 @@ async def _listen(
     settings: ProxySettings, agent: ProxyAgent, streams: Streams, stack: contextlib.AsyncExitStack
 ) -> None:
     """Open the listeners; they close before what they serve."""
-    http, grpc = HttpListeners(agent.runtime), GrpcApi(agent.runtime, streams)
+    beside = settings.dapr_socket.with_suffix(".grpc") if settings.dapr_socket is not None else None
+    http, grpc = HttpListeners(agent.runtime), GrpcApi(agent.runtime, streams, beside)
     operations = Listener(OperationsApi(agent.buses, agent.sources, agent.snapshots).app)
     for stop in (http.stop, grpc.stop, operations.stop):
         stack.push_async_callback(stop)

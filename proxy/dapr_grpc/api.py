@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from api.frames import AppListener
 from api.meta import Key
@@ -17,9 +18,10 @@ from proxy.dapr_grpc.listeners import GrpcListeners, Server
 
 
 class GrpcApi:
-    def __init__(self, runtime: Runtime, streams: Streams) -> None:
+    def __init__(self, runtime: Runtime, streams: Streams, place: Path | None = None) -> None:
+        """*place*: directory for the socket of the server, made when it is needed; None: a temporary one."""
         self._runtime, self._streams = runtime, streams
-        self._listeners = GrpcListeners(self._start, self._limit)
+        self._listeners = GrpcListeners(self._start, self._limit, place)
 
     async def on_address(self, host: str, port: int) -> tuple[str, int]:
         """Listen at a shared address, where a token says who calls; answers the one bound. Raises OSError."""

@@ -60,9 +60,11 @@ class Origin:
 
 
 class GrpcListeners:
-    def __init__(self, start: Start, limit: Callable[[Key | None], int]) -> None:
-        """*limit*: bytes of a message at the address of an app, or at a shared one (None)."""
-        self._start, self._limit = start, limit
+    def __init__(self, start: Start, limit: Callable[[Key | None], int], place: Path | None = None) -> None:
+        """*limit*: bytes of a message at the address of an app, or at a shared one (None). *place*: where the directory
+        of the server's socket shall stand, whose path is limited to 107 bytes; what a killed process left there goes.
+        None: a temporary one."""
+        self._start, self._limit, self._place = start, limit, place
         self._shared: list[Origin] = []
         self._own: dict[Key, Origin] = {}
         self._servers: dict[int, asyncio.Task[Server]] = {}
@@ -177,7 +179,7 @@ class GrpcListeners:
     async def _server(self, limit: int) -> str:
         """Path of the server for messages of that size; the first caller starts it."""
         if self._directory is None:
-            self._directory = Path(tempfile.mkdtemp(prefix="evoke-grpc-"))  # mode 0700
+            self._directory = _made(self._place)
         path = f"{self._directory}/s{limit}"
         task = self._servers.get(limit)
         if task is None or (task.done() and task.exception()):
@@ -203,6 +205,15 @@ class _Accepted(Side):
         assert self.transport is not None
         self.transport.pause_reading()
         self._accepted(self, self._origin)
+
+
+def _made(place: Path | None) -> Path:
+    """An empty directory that is only ours."""
+    if place is None:
+        return Path(tempfile.mkdtemp(prefix="evoke-grpc-"))  # mode 0700
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(mode=0o700)
+    return place
 
 
 async def _awaited(work: Awaitable[T]) -> T:

@@ -46,18 +46,23 @@ APPS = (App(key=SHOP, id="shop", protocol="http"), App(key=STORE, id="store", pr
 
 class Site:
     def __init__(
-        self, directory: Path, *, apps: Sequence[App] = APPS, components: Sequence[Component] = (), buses: bool = True
+        self,
+        directory: Path,
+        *,
+        apps: Sequence[App] = APPS,
+        components: Sequence[Component] = (),
+        place: Path | None = None,
     ) -> None:
         self.apps = {app.key: app for app in apps}
         self.components, self.subscriptions_declared = tuple(components), tuple[Subscription, ...]()
-        self._declared_buses = (Bus(key=BUS, kind="memory"),) if buses else ()
+        self._declared_buses: tuple[Bus, ...] = (Bus(key=BUS, kind="memory"),)
         settings = ProxySettings(control=directory / "control", cache=directory, platform=PLATFORM, connect=connect)
         self.wiring = Wiring(http=HttpClient(), table=ReplicaTable(), send=lambda _frame: True, spread=lambda: 0.0)
         self.streams = self.wiring.streams
         self.buses = Buses(settings)
         self.opened = Components(Surroundings(http=self.wiring.http))
         self.runtime = Runtime(self.buses, self.opened, PLATFORM, self.wiring)
-        self.grpc = GrpcApi(self.runtime, self.streams)
+        self.grpc = GrpcApi(self.runtime, self.streams, place)
         self.subscriptions = Subscriptions(self.wiring, self.buses, "proxy-0", directory)
         self.shared = ""
         self.own: dict[Key, str] = {}

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,23 @@ def test_the_socket_behind_the_addresses_is_nobody_s_way_in(tmp_path: Path) -> N
         assert not directory.exists()
 
     asyncio.run(scenario())
+
+
+def test_what_a_killed_proxy_left_is_no_hindrance(tmp_path: Path) -> None:
+    place = Path(tempfile.mkdtemp()) / "dapr.grpc"
+
+    async def scenario() -> None:
+        place.mkdir()
+        (place / "1").touch()
+        with socket.socket(socket.AF_UNIX) as old:
+            old.bind(str(place / f"s{4 << 20}"))
+        async with Site(tmp_path, place=place) as site:
+            assert await identity(site.own[SHOP]) == "shop"
+            assert place.stat().st_mode & 0o777 == 0o700
+        assert not place.exists()
+
+    asyncio.run(scenario())
+    place.parent.rmdir()
 
 
 def test_messages_are_limited_app_by_app(tmp_path: Path) -> None:
