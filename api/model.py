@@ -185,6 +185,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Requests that may wait for a replica before 503."""
     internal: bool = False
     """Only other functions reach it, by service invocation."""
+    queued: bool = True
+    """Takes asynchronous calls too: they wait on the bus."""
 
 
 class Bus(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,6 +36,13 @@ class Invocations:
 
     async def accept(self, request: Request, reply: Reply, found: Found, request_id: bytes) -> None:
         """Answer 202 with ``X-Call-Id`` once the bus has stored the call; raises Rejected when it did not."""
+        if not found.route.queued:
+            raise Rejected(
+                501,
+                "E140",
+                "a Dapr app takes no asynchronous calls",
+                hint="publish to a topic that it subscribes to",
+            )
         if request.head.header(b"x-callback-url") is not None:
             raise Rejected(
                 400, "E140", "X-Callback-Url is not supported yet", hint="let the function publish its result"

@@ -46,6 +46,7 @@ def read_function(resource: Resource, scope: Scope) -> FunctionModel:
     problems = (
         *made.problems,
         *_problems(spec, serving),
+        *_unspoken(http, app),
         *app.problems,
         *inputs.problems,
         *(problem for _, one in own for problem in one.problems),
@@ -127,7 +128,7 @@ def _scale(serving: ServingBody, scope: Scope, workload: Workload) -> tuple[Scal
 def _route(key: Key, http: HttpTrigger | None, delivery: DeliveryPolicy, app: AppModel) -> Route | None:
     """Without an HTTP trigger a Dapr app is still invoked, by others through the Dapr API."""
     if http is None:
-        return Route(key=key, timeout=delivery.timeout, internal=True) if app.command else None
+        return Route(key=key, timeout=delivery.timeout, internal=True, queued=False) if app.command else None
     given = http.route
     matches = [match for rule in (given.rules if given else ()) for match in rule.matches]
     return Route(
@@ -135,6 +136,7 @@ def _route(key: Key, http: HttpTrigger | None, delivery: DeliveryPolicy, app: Ap
         hosts=tuple(sorted(given.hostnames)) if given else (),
         matches=tuple(sorted(_matches(matches), key=lambda match: (match.path, match.kind, match.methods))),
         timeout=delivery.timeout,
+        queued=not app.command,
     )
 
 
@@ -183,6 +185,12 @@ def _problems(spec: FunctionSpec, serving: ServingBody) -> Iterator[Problem]:
         yield _not_yet("spec.workloadRuntime", "WasmEdge comes with a later release; use OCIContainer")
     if serving.workload_type == "Job":
         yield _not_yet("spec.serving.workloadType", "jobs come with a later release; use Deployment")
+
+
+def _unspoken(http: HttpTrigger | None, app: AppModel) -> Iterator[Problem]:
+    if http is not None and app.app.protocol == "grpc":
+        message = "the app speaks gRPC, and the gateway HTTP: others call it through the Dapr API, without this trigger"
+        yield Problem(code="E118", path="spec.serving.triggers.http", message=message)
 
 
 def _not_yet(path: str, message: str) -> Problem:

@@ -18,7 +18,7 @@ from gateway.limits import Limits
 from gateway.main import GatewaySettings
 from gateway.main import run as run_gateway
 from replicas.http import HttpClient
-from tests.gateway.world import Call, json_error, reply, run, world
+from tests.gateway.world import HELLO, Call, json_error, reply, run, world
 from tests.replicas.control import controller
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -208,6 +208,15 @@ def test_an_invocation_that_is_not_stored_is_not_accepted(tmp_path: Path) -> Non
             assert (status, json_error(body)["code"]) == (400, "E140")
             here.bus.publish = full  # type: ignore[method-assign] # a bus that is full
             assert (await here.fetch(path, method="POST"))[0] == 507
+
+    run(scenario())
+
+
+def test_an_invocation_that_nobody_would_read_is_not_accepted(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with world(tmp_path, msgspec.structs.replace(HELLO, queued=False)) as here:
+            status, body = await here.fetch("/async-function/default/hello", method="POST", body=b"x")
+            assert (status, json_error(body)["code"]) == (501, "E140")
 
     run(scenario())
 

@@ -83,9 +83,11 @@ def test_an_http_trigger_makes_it_public_and_may_name_the_port() -> None:
     model = app("", "", "{http: {port: 3000}}")
 
     assert model.route is not None
-    assert not model.route.internal
+    assert (model.route.internal, model.route.queued) == (False, False)
     assert model.workload.port == 3000
     assert model.subscriptions == ()
+    assert model.problems == ()
+    assert [problem.code for problem in app("dapr.io/app-protocol: grpc", "", "{http: {}}").problems] == ["E118"]
 
 
 def test_handlers_of_ours_have_an_id_and_keep_their_protocol() -> None:
