@@ -1,8 +1,8 @@
 """How a component type says what metadata it takes, and how metadata as written is read by that.
 
 A type declares a frozen struct: one field per name, with its type, default and docstring. From it come the reading, the
-messages for people and the reference page. Names are compared without regard to case, as Dapr does; a name that the
-type does not declare is an error here, where Dapr passes over it in silence.
+messages for people and the reference page. Names are compared without regard to case, as Dapr does. A name that the
+type does not declare changes nothing, as under Dapr, whose files come here as they are; but it is said.
 """
 
 from __future__ import annotations
@@ -113,7 +113,10 @@ def check(cls: type[ComponentMetadata], options: Mapping[str, Option]) -> list[P
 def noted(cls: type[ComponentMetadata], options: Mapping[str, Option]) -> list[tuple[str, str]]:
     """(name, reason) of what is set and changes nothing here."""
     reasons = {name.lower(): reason for name, reason in cls.NOTED.items()}
-    return [(name, reasons[name.lower()]) for name in options if name.lower() in reasons]
+    declared = {*_names(cls), *(name.lower() for name in cls.REFUSED)}
+    found = [(name, reasons[name.lower()]) for name in options if name.lower() in reasons]
+    strange = [name for name in options if name.lower() not in {*declared, *reasons}]
+    return [*found, *((name, _unknown(cls, name)) for name in strange)]
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,7 @@ def _read(cls: type[ComponentMetadata], options: Mapping[str, Option], values: d
     for name, option in options.items():
         row = names.get(name.lower())
         if row is None:
-            yield from _unknown(cls, name, option)
+            yield from _refused(cls, name, option)
         elif row.attribute in given:
             yield _problem("E117", name, f"`{row.name}` stands twice")
         else:
@@ -177,7 +180,9 @@ def _read(cls: type[ComponentMetadata], options: Mapping[str, Option], values: d
                 yield _problem(_code(row, error), name, str(error))
     for row in rows(cls):
         if row.required and row.attribute not in given:
-            yield _problem("E119", row.name, "it is missing")
+            meant = difflib.get_close_matches(row.name.lower(), [one.lower() for one in options], n=1)
+            typo = next((one for one in options if one.lower() in meant and one.lower() not in names), "")
+            yield _problem("E119", row.name, "it is missing" + (f"; is `{typo[:80]}` meant?" if typo else ""))
 
 
 class _Outside(ValueError):
@@ -190,21 +195,21 @@ def _code(row: Row, error: ValueError) -> str:
     return "E114" if isinstance(row.type, mi.TimeDeltaType) else "E111"
 
 
-def _unknown(cls: type[ComponentMetadata], name: str, option: Option) -> Iterator[Problem]:
-    if name.lower() in {known.lower() for known in cls.NOTED}:
-        return
+def _refused(cls: type[ComponentMetadata], name: str, option: Option) -> Iterator[Problem]:
     refused = {known.lower(): reason for known, reason in cls.REFUSED.items()}
-    if name.lower() in refused:
-        if isinstance(option, str) and option.strip().lower() in {"", *_FALSE}:
-            return  # it asks for nothing
+    asks = not isinstance(option, str) or option.strip().lower() not in {"", *_FALSE}
+    if name.lower() in refused and asks:
         yield _problem("E199", name, f"it is not supported: {refused[name.lower()]}")
-        return
+
+
+def _unknown(cls: type[ComponentMetadata], name: str) -> str:
+    """What is said of a name that nothing declares."""
     names = [row.name for row in rows(cls)]
     known = {word.lower(): word for word in (*names, *cls.NOTED)}
     close = difflib.get_close_matches(name.lower()[:80], known, n=1)
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     takes = f"; it takes {', '.join(names[:SHOWN])}{more}" if names else "; it takes none"
-    yield _problem("E110", name, "unknown metadata" + (f", did you mean `{known[close[0]]}`?" if close else takes))
+    return "unknown metadata" + (f", did you mean `{known[close[0]]}`?" if close else takes)
 
 
 def _problem(code: str, name: str, message: str) -> Problem:

@@ -85,8 +85,8 @@ def test_opening_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_bad_metadata_is_told_and_tried_no_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        async with opened(component("store", "state.in-memory", {"keyPrefx": "none"})) as here:
-            with pytest.raises(ComponentFailed, match=r"spec.metadata\[keyPrefx\]: unknown metadata, did you mean"):
+        async with opened(component("store", "state.redis", {})) as here:
+            with pytest.raises(ComponentFailed, match=r"spec.metadata\[redisHost\]: it is missing"):
                 await here.state(app(), "store").get(["k"])
 
     asyncio.run(main())
