@@ -11,12 +11,16 @@ from dapr.proto.runtime.v1 import binding_pb2, configuration_pb2, secret_pb2
 from proxy.components.protocols import Value
 from proxy.dapr.errors import DaprError
 from proxy.dapr_grpc.calls import Call
+from replicas.apps.grpc_messages import metadata_of
 
 
 async def invoke_binding(call: Call, request: binding_pb2.InvokeBindingRequest) -> binding_pb2.InvokeBindingResponse:
+    """The answer's metadata stands in the message, and in that of the call as ``metadata.<name>``."""
     data, metadata = await call.runtime.invoke_binding(
         call.caller, request.name, request.operation, request.data, dict(request.metadata)
     )
+    headers = metadata_of({f"metadata.{name}": value for name, value in metadata.items()})
+    await call.context.send_initial_metadata(tuple(headers))
     return binding_pb2.InvokeBindingResponse(data=data, metadata=metadata)
 
 

@@ -82,6 +82,30 @@ def test_a_client_that_leaves_ends_its_watches(tmp_path: Path, server: Redis) ->
     asyncio.run(scenario())
 
 
+def test_the_metadata_of_an_answer_stands_in_that_of_the_call(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async def page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 201 Created\r\nshelf: 7\r\ncontent-length: 2\r\n\r\nok")
+            writer.close()
+
+        server = await asyncio.start_server(page, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        web = component("bindings.http", "web", {"url": f"http://127.0.0.1:{port}"})
+
+        def work() -> None:
+            with DaprClient() as client:
+                answer = client.invoke_binding("web", "get")
+                assert (answer.data, answer.binding_metadata["statusCode"]) == (b"ok", "201")
+                assert answer.headers["metadata.statuscode"] == ["201"]
+
+        async with Site(tmp_path, components=[web]) as site:
+            await site.sdk(work)
+        server.close()
+
+    asyncio.run(scenario())
+
+
 def test_output_bindings(tmp_path: Path) -> None:
     files = tmp_path / "files"
     files.mkdir()
