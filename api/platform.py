@@ -75,16 +75,19 @@ def save(state: Path, platform: Platform) -> None:
     Path(name).replace(state / FILE)
 
 
-def choose(known: Platform | None, *, http_port: int | None = None, durability: Durability = "sync") -> Platform:
+def choose(
+    known: Platform | None, *, http_port: int | None = None, durability: Durability = "sync", anywhere: bool = False
+) -> Platform:
     """Addresses for the next start: those of *known* while they are free, else the preferred ones, else any.
 
     *http_port* is the user's own wish and is taken as it stands; the listener itself reports when it is in use.
+    *anywhere*: any free ones at once, for what nobody has to find.
     """
     taken: set[int] = set()
     chosen: dict[str, str] = {}
     for name, preferred in PREFERRED.items():
         before = int((getattr(known, name) if known else "").rpartition(":")[2] or preferred)
-        wish = [http_port] if name == "http" and http_port else [before, preferred]
+        wish = [http_port] if name == "http" and http_port else [] if anywhere else [before, preferred]
         port = next((port for port in wish if port not in taken and (port == http_port or free(port))), None) or spare()
         taken.add(port)
         chosen[name] = f"{LOOPBACK}:{port}"

@@ -54,7 +54,8 @@ class Sidecar:
     def __init__(self, apps: Sequence[AppRun], declared: Sequence[Resource], paths: Paths) -> None:
         self.apps = {app.key: app for app in apps}
         self._resources, self._paths = declared, paths
-        self._platform = platform.choose(platform.load(paths.state), durability="os")
+        # several runs start at once, and the known ports belong to platforms, brokers and --dapr-http-port
+        self._platform = platform.choose(platform.load(paths.state), durability="os", anywhere=True)
         self._control = ControlServer(paths.socket("control"), 1, self._on_change, _tell)
         self._declared: dict[Key, AppDeclaration] = {}
         self._streams: dict[Key, tuple[AppSubscription, ...]] = {}

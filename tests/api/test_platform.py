@@ -37,6 +37,18 @@ def test_a_taken_port_is_replaced():
         assert platform.choose(before).key == before.key
 
 
+def test_what_nobody_has_to_find_leaves_the_known_ports_alone():
+    first = platform.choose(None, anywhere=True)
+    again = platform.choose(first, anywhere=True)
+
+    for one in (first, again):
+        ports = {int(address.rpartition(":")[2]) for address in (one.http, one.mqtt, one.nats, one.dapr, one.dapr_grpc)}
+        assert len(ports) == 5
+        assert not ports & set(platform.PREFERRED.values())
+    assert again.nats != first.nats
+    assert again.key == first.key
+
+
 def test_a_platform_of_an_earlier_release_gets_the_address_that_it_lacks(tmp_path):
     first = platform.choose(None)
     old = {name: value for name, value in msgspec.to_builtins(first).items() if name != "dapr_grpc"}
