@@ -29,6 +29,8 @@ _BY_THE_SERVER = (
     "uid",
 )
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
+_DAPR = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?", re.ASCII)
+"""Outside Kubernetes Dapr takes any name, and `dapr init` itself writes a Configuration ``daprConfig``."""
 _LABEL_NAME = re.compile(r"([A-Za-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?", re.ASCII)
 
@@ -76,6 +78,9 @@ def _name(given: Mapping[str, Any], info: KindInfo, faults: list[Fault]) -> str:
         verdict = rules.name(name)
         if verdict:
             faults.append(Fault(verdict[0], path, verdict[1]))
+    elif info.group == "dapr.io":
+        if len(name) > 253 or not _DAPR.fullmatch(name):
+            faults.append(Fault("E112", path, f"`{name[:80]}` is no name: letters, digits, `-`, `_` and `.`"))
     elif len(name) > 253 or not _SUBDOMAIN.fullmatch(name):
         faults.append(Fault("E112", path, f"`{name[:80]}` is no name: lower-case letters, digits, dashes and dots"))
     return name

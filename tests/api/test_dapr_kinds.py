@@ -39,6 +39,15 @@ def test_both_versions_of_a_subscription() -> None:
     assert new.routes.rules[0].path == "/y"
 
 
+def test_names_as_dapr_takes_them_outside_kubernetes() -> None:
+    one(CONFIGURATION.replace("name: c}", "name: daprConfig}") + "{}")
+    one(COMPONENT.replace("orders.pubsub", "Order_pubSub.v1") + "{type: pubsub.in-memory, version: v1}")
+
+    assert refused(COMPONENT.replace("orders.pubsub", "a/b") + "{type: pubsub.in-memory, version: v1}") == [
+        ("E112", "metadata.name")
+    ]
+
+
 def test_everything_that_a_resiliency_may_say() -> None:
     spec = one(
         RESILIENCY

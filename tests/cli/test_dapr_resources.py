@@ -88,6 +88,24 @@ def test_other_kinds_in_the_folder_are_passed_over(tmp_path: Path) -> None:
     assert len(plan(run("a", folder(tmp_path, BUS, strange))).snapshot.components) == 1
 
 
+def test_the_configuration_that_dapr_init_writes(tmp_path: Path) -> None:
+    file = folder(
+        tmp_path / "home",
+        "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata: {name: daprConfig}\n"
+        "spec: {tracing: {samplingRate: '1', zipkin: {endpointAddress: 'http://localhost:9411/api/v2/spans'}}}\n",
+    )
+    found = plan(run("shop", folder(tmp_path, BUS, ORDERS), config=(file / "0.yaml",), port=6001))
+
+    assert topics(found.snapshot) == {"shop bus": "orders"}
+
+
+def test_a_component_of_any_name(tmp_path: Path) -> None:
+    texts = [text.replace("name: bus", "name: Order_pubSub") for text in (BUS, ORDERS)]
+    found = plan(run("shop", folder(tmp_path, *texts), port=6001))
+
+    assert topics(found.snapshot) == {"shop Order_pubSub": "orders"}
+
+
 def test_a_component_with_a_fault_says_where(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput) as caught:
         resources.load([run("a", folder(tmp_path, BUS.replace("version", "versio")))])
