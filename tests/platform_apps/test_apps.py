@@ -25,7 +25,7 @@ NODE = pytest.param(
 def world(tmp_path_factory) -> Iterator[World]:
     world = World(tmp_path_factory.mktemp("apps"))
     health = {"dapr.io/enable-app-health-check": "true", "dapr.io/app-health-probe-interval": "1"}
-    world.python("raw").python("one", **{"dapr.io/app-max-concurrency": "1"}).python("sick", **health).calls()
+    world.python("raw").python("one", **{"dapr.io/app-max-concurrency": "1"}).python("sick", **health).calls().fast()
     if shutil.which("node"):
         world.node()
     try:
@@ -34,7 +34,7 @@ def world(tmp_path_factory) -> Iterator[World]:
         world.close()
 
 
-@pytest.mark.parametrize("name", ["raw", "calls", NODE])
+@pytest.mark.parametrize("name", ["raw", "calls", "fast", NODE])
 def test_the_first_event_wakes_an_app_and_quiet_ends_it(world, name):
     world.platform.wait_ready(name)
     world.wait_idle(name)

@@ -65,6 +65,10 @@ class World:
         """Declare calls.py, with the SDK among its requirements."""
         return self._sdk("calls", "dapr[grpc]>=1.19", {"dapr.io/app-protocol": "grpc"})
 
+    def fast(self) -> World:
+        """Declare fast.py, one of whose requirements our framework would not take."""
+        return self._sdk("fast", "dapr[fastapi]>=1.19\nuvicorn<0.34", {})
+
     def streaming(self, name: str = "streaming") -> World:
         """Declare streaming.py, which has no port."""
         return self._sdk(name, "dapr>=1.19", {}, "streaming.py")
