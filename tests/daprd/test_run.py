@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from api.platform import LOOPBACK, spare
+from tests.daprd.function import write
 from tests.daprd.sidecar import component, subscription
-from tests.platform import DEADLINE, EVOKE, until
+from tests.platform import DEADLINE, EVOKE, processes, until
 from tests.servers import listens
 
 pytestmark = pytest.mark.broker
@@ -157,6 +158,33 @@ def test_it_ends_with_the_app_and_its_exit_code(home: Path) -> None:
         command(home, "invoke", "-a", "shop", "-m", "end")
         assert run.process.wait(30) == 7
         assert "The App process exited with error code: 7" in run.output
+
+
+def test_nothing_is_left_of_a_run_that_was_killed(home: Path) -> None:
+    port = spare()
+    with running(home, "-a", "shop", "-p", str(port), "--", sys.executable, "app.py") as run:
+        run.says("app shop is there")
+        below = [pid for pid, parent, _ in processes() if parent == run.process.pid]
+        assert len(below) == 2, "the broker and the app"
+        run.process.kill()
+        run.process.wait(30)
+        until(lambda: not {pid for pid, _, _ in processes()} & set(below), what="the end of all that it started")
+    assert command(home, "list").stdout == "No Dapr instances found.\n"
+    with running(home, "-a", "shop", "-p", str(port), "--", sys.executable, "app.py", output="again") as run:
+        run.says("app shop is there")
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_function_of_ours_is_an_app_too(home: Path, protocol: str) -> None:
+    write(home / "function")
+    (home / "resources" / "orders.yaml").write_text(json.dumps(subscription("orders")))
+    framework = (sys.executable, "-m", "functions_framework.command", "--source", "function/main.py")
+    flags = ("-a", "shop", "-p", str(spare()), "-P", protocol, "-d", "resources")
+    record = home / "record"
+    with running(home, *flags, "--", "env", f"RECORD={record}", *framework, "--target", "record") as run:
+        run.says("app shop is there")
+        command(home, "publish", "-i", "shop", "-p", "bus", "-t", "orders", "-d", '{"fail": true}')
+        until(lambda: record.exists() and len(record.read_text().splitlines()) == 2, what="both attempts")
 
 
 def test_options_of_the_command_are_its_own(home: Path) -> None:
