@@ -18,6 +18,7 @@ from api.kinds.openfunction import (
     ServingSpec,
     Triggers,
 )
+from api.kinds.pod import FUNCTION_CONTAINER
 from api.kinds.scale import KedaScaleOptions
 from api.structure import Fault
 from api.tree import Path
@@ -90,11 +91,17 @@ def _topics(serving: ServingBody, path: Path) -> Iterator[Fault]:
             yield Fault("E122", (*path, *place, "topic"), wrong)
 
 
+def _declares_itself(serving: ServingBody) -> bool:
+    """Whether it is a program, which says itself what it subscribes to, or has Subscriptions that do."""
+    containers = serving.template.containers if serving.template else ()
+    return any(one.name == FUNCTION_CONTAINER and (one.command or one.args) for one in containers)
+
+
 def _triggers(serving: ServingBody, path: Path, complete: bool) -> Iterator[Fault]:
     triggers = serving.triggers
     where = (*path, "triggers")
     if triggers is None:
-        if complete:
+        if complete and not _declares_itself(serving):
             yield Fault(
                 "E116",
                 where,

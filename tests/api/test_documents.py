@@ -239,3 +239,11 @@ def test_a_loop_with_what_is_there_already_is_found() -> None:
 
     assert (found.code, found.path) == ("E124", "spec.serving.outputs[0].dapr.topic")
     assert documents.loops_with([function("b", "u", "v")], [member]) == ()
+
+
+@pytest.mark.parametrize("words", ["command: [node, app.js]", "args: [serve]"])
+def test_a_program_says_itself_what_it_subscribes_to(words: str) -> None:
+    head = "\n".join(FUNCTION.splitlines()[:5]) + "\n  serving: {template: {containers: [{name: %s, %s}]}}\n"
+
+    assert read(head % ("function", words))
+    assert [problem.code for problem in problems(head % ("helper", words))][:1] == ["E116"]
