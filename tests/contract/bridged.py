@@ -1,4 +1,4 @@
-"""An MQTT bus with its bridges running, as the platform runs them: one per subject, from the planner's own source."""
+"""A bus with its bridges running, as the platform runs them: one per subject, from the planner's own source."""
 
 from __future__ import annotations
 
@@ -6,32 +6,50 @@ import asyncio
 from functools import partial
 from typing import Any
 
+import redis.asyncio as redis
+
 from api.frames import SourceReading
 from api.meta import Key
 from api.model import Bus, Option, Subscription
 from controller.bridges import bridges
 from eventbus import cloudevents
 from eventbus.bus import EventBus
-from eventbus.connect import STORE
+from eventbus.connect import FRONTS, STORE
 from eventbus.fronted.bus import FrontedBus
-from triggers.sources import EventSource
-from triggers.sources.mqtt import MqttSource
+from eventbus.state import StateStore
+from tests.sources.nats_world import outsider
+from triggers.sources import EventSource, connect
 
 WITHIN = 20.0
 
 
+async def clear(kind: str, options: dict[str, str]) -> None:
+    """Leave nothing of another test on the broker in front: they all have the same subjects."""
+    if kind == "redis":
+        host, _, port = options["redisHost"].rpartition(":")
+        async with redis.Redis(host=host, port=int(port)) as client:
+            await client.flushall()
+    elif kind == "jetstream":
+        async with outsider(options) as client:
+            await client.js.purge("THEIRS")
+
+
 def own_options(kind: str, options: dict[str, str]) -> dict[str, Option]:
-    """*options*; what limits the store is the store's on an MQTT bus."""
-    limits = {"retain", "maxBytes"} if kind == "mqtt" else set()
+    """*options*; what limits the store is the store's behind a front."""
+    limits = {"retain", "maxBytes"} if kind in FRONTS else set()
     return {STORE + name if name in limits else name: value for name, value in options.items()}
+
+
+async def _nowhere() -> StateStore:
+    raise AssertionError("no bridge keeps state")
 
 
 class Bridges:
     """The bridges of one bus, started when a subject is first used."""
 
-    def __init__(self, key: Key, options: dict[str, str]) -> None:
+    def __init__(self, key: Key, options: dict[str, str], kind: str = "mqtt") -> None:
         own = {name: value for name, value in options.items() if not name.startswith(STORE)}
-        self._bus = Bus(key=key, kind="mqtt", options=dict(own))
+        self._bus = Bus(key=key, kind=kind, options=dict(own))  # type: ignore[arg-type]  # literal from the fixture's parameter
         self._sources: dict[str, EventSource] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._starting = asyncio.Lock()
@@ -45,7 +63,7 @@ class Bridges:
                 return
             read = Subscription(key=Key(self._bus.key.namespace, "any"), bus=self._bus.key, subject=subject, group="g")
             (declared,) = bridges([read], {self._bus.key: self._bus})
-            source: Any = MqttSource(declared, {name: str(value) for name, value in declared.options.items()})
+            source: Any = connect(declared, str, _nowhere)
             told = asyncio.Event()
 
             async def subscribed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from tests.brokers import Nats, start_nats
 from tests.contract.harness import Broker
 from tests.kafka import Kafka, start_kafka
 from tests.mosquitto import start_mosquitto
+from tests.redis import start_redis
+from tests.sources.nats_world import outsider
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
 
 
 class Fronted(NamedTuple):
-    """An MQTT broker over a store."""
+    """A broker in front of a store."""
 
     options: dict[str, str]
 
@@ -41,7 +44,32 @@ def mosquitto(tmp_path_factory: pytest.TempPathFactory, server: Nats) -> Iterato
     broker.stop()
 
 
-SERVERS = {"nats": "server", "kafka": "kafka", "mqtt": "mosquitto"}
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory, server: Nats) -> Iterator[Fronted]:
+    broker = start_redis(tmp_path_factory.mktemp("redis"))
+    own = {"redisHost": broker.host, "dapr": "true"}
+    yield Fronted({**own, **{STORE + name: value for name, value in server.options.items()}})
+    broker.stop()
+
+
+@pytest.fixture(scope="module")
+def streams(tmp_path_factory: pytest.TempPathFactory, server: Nats) -> Iterator[Fronted]:
+    """Somebody else's NATS, with a stream for whatever has one token."""
+    theirs = start_nats(tmp_path_factory.mktemp("streams"), "os")
+    try:
+        asyncio.run(_stream(theirs))
+        own = {**theirs.options, "start": "new", "dapr": "true"}
+        yield Fronted({**own, **{STORE + name: value for name, value in server.options.items()}})
+    finally:
+        theirs.stop()
+
+
+async def _stream(server: Nats) -> None:
+    async with outsider(server.options) as client:
+        await client.stream("THEIRS", "*")
+
+
+SERVERS = {"nats": "server", "kafka": "kafka", "mqtt": "mosquitto", "redis": "redis", "jetstream": "streams"}
 """Kind -> the fixture of its broker."""
 KINDS = ["memory", *(pytest.param(kind, marks=pytest.mark.broker) for kind in SERVERS)]
 

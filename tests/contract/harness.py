@@ -14,10 +14,10 @@ from api.meta import Key
 from api.model import Bus, Option, Subscription
 from eventbus import cloudevents
 from eventbus.bus import DeadLetter, EventBus, Incoming, Intake
-from eventbus.connect import connect
+from eventbus.connect import FRONTS, connect
 from eventbus.errors import BusFull, LagUnknown, Unreachable
 from eventbus.kafka import wire as kafka_wire
-from tests.contract.bridged import Bridges, bridged, own_options
+from tests.contract.bridged import Bridges, bridged, clear, own_options
 
 TIMEOUT = 30.0
 """Seconds for what takes milliseconds: a bar against hangs, on a machine that does much else."""
@@ -45,6 +45,8 @@ class Broker:
     async def connect(self) -> EventBus:
         if self.kind == "memory" and self._memory is not None:
             return self._memory
+        if self.kind in FRONTS and not self._open:
+            await clear(self.kind, self.options)
         bus = connect(Bus(key=self.key, kind=self.kind, options=own_options(self.kind, self.options)), plain)  # type: ignore[arg-type]  # literal from the fixture's parameter
         await bus.connect()
         if self.kind == "kafka" and not self._open:
@@ -52,8 +54,8 @@ class Broker:
         self._open.append(bus)
         if self.kind == "memory":
             self._memory = bus
-        if self.kind == "mqtt":
-            self._bridges = self._bridges or Bridges(self.key, self.options)
+        if self.kind in FRONTS:
+            self._bridges = self._bridges or Bridges(self.key, self.options, self.kind)
             return bridged(bus, self._bridges)
         return bus
 

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from api.platform import LOOPBACK, spare
+from eventbus import embedded
 from tests.brokers import Nats
 from tests.kafka import PASSWORD, USER, Kafka, start_kafka
 from tests.mosquitto import start_mosquitto
 from tests.proxy.components.pubsub_world import World, run, topic
 from tests.proxy.plant import Replica, event, until
 from tests.redis import Redis, start_redis
+from tests.sources.nats_world import outsider
 
 pytestmark = pytest.mark.broker
 LOGIN = {"authType": "password", "saslUsername": USER, "saslPassword": PASSWORD}
@@ -99,3 +101,23 @@ def test_what_is_in_the_way_has_a_reason_of_its_own(
             await world.buses.close()
 
     asyncio.run(main())
+
+
+def test_streams_of_another_domain_are_reached_by_its_name(tmp_path: Path, nats: Nats) -> None:
+    hub = Nats(tmp_path / "hub")
+    hub.directory.mkdir(exist_ok=True)
+    embedded.write_config(hub.directory / "nats.conf", hub.settings)
+    text = (hub.directory / "nats.conf").read_text()
+    hub.start(text.replace("jetstream {\n", 'jetstream {\n  domain: "hub"\n', 1))
+    address = f"nats://{hub.user}:{hub.password}@{hub.settings.nats}"
+    try:
+        asyncio.run(_made(hub))
+        run(World(tmp_path, nats, "pubsub.jetstream", {"natsURL": address, "domain": "hub"}), through)
+        run(World(tmp_path, nats, "pubsub.jetstream", {"natsURL": address, "apiPrefix": "$JS.hub.API"}), through)
+    finally:
+        hub.stop()
+
+
+async def _made(server: Nats) -> None:
+    async with outsider(server.options) as client:
+        await client.stream("THEIRS", "t.>")
