@@ -15,6 +15,7 @@ from eventbus import cloudevents
 from eventbus.bus import Attempt, DeadLetter, Deliver, Incoming, Lost, Progress
 from eventbus.errors import BusFull, Fenced, LagUnknown, TooLarge, Unreachable
 from eventbus.memory.state import MemoryCells
+from eventbus.memory.topic import Stored, Topic
 from eventbus.progress import Mark
 from eventbus.raw import NOTHING
 from eventbus.subjects import member_of
@@ -24,36 +25,6 @@ DEDUPE_WINDOW = 120.0
 OUTSIDE_SHARE = 0.8
 MAX_BYTES = 64 << 20
 MAX_EVENT = 4 << 20
-
-
-class _Stored(msgspec.Struct, frozen=True):
-    event: Incoming
-    only: str
-    """Member that may see it; empty: everyone."""
-
-
-class _Topic:
-    def __init__(self) -> None:
-        self.events: dict[int, _Stored] = {}
-        self.last = 0
-        self.size = 0
-        self.seen: dict[str, float] = {}
-        self.listeners: set[Callable[[_Stored], None]] = set()
-
-    def add(self, payload: bytes, key: str, only: str = "") -> None:
-        self.last += 1
-        stored = _Stored(Incoming(0, self.last, key, payload, time.time()), only)
-        self.events[self.last] = stored
-        self.size += len(payload)
-        for listener in tuple(self.listeners):
-            listener(stored)
-
-    def above(self, seq: int, member: str) -> list[int]:
-        return [s for s, stored in self.events.items() if s > seq and stored.only in {"", member}]
-
-    def drop(self, seq: int) -> None:
-        for gone in [s for s in self.events if s <= seq]:
-            self.size -= len(self.events.pop(gone).event.payload)
 
 
 class _Member:
@@ -69,7 +40,7 @@ class _Member:
 class MemoryIntake:
     """One owner's hold; it is fenced the moment another one opens."""
 
-    def __init__(self, bus: MemoryBus, topic: _Topic, member: _Member, name: str, deliver: Deliver, lost: Lost) -> None:
+    def __init__(self, bus: MemoryBus, topic: Topic, member: _Member, name: str, deliver: Deliver, lost: Lost) -> None:
         self._bus, self._topic, self._member, self._name = bus, topic, member, name
         self._deliver, self._lost = deliver, lost
         self.epoch = member.epoch
@@ -102,7 +73,7 @@ class MemoryIntake:
     def outstanding(self) -> int:
         return self._wanted
 
-    def _stored(self, stored: _Stored) -> None:
+    def _stored(self, stored: Stored) -> None:
         if stored.only not in {"", self._name}:
             return
         if self._bell is not None:
@@ -182,7 +153,7 @@ class MemoryBus:
     def __init__(self, bus: Bus, resolve: Callable[[Option], str]) -> None:
         self._max_bytes = int(resolve(bus.options.get("maxBytes", str(MAX_BYTES))))
         self._retain = int(resolve(bus.options.get("retain", "0")))
-        self._topics: dict[str, _Topic] = {}
+        self._topics: dict[str, Topic] = {}
         self._members: dict[tuple[str, str], _Member] = {}
         self.letters: dict[tuple[Key, str, str], DeadLetter] = {}
         self.groups: dict[str, str] = {}
@@ -193,8 +164,8 @@ class MemoryBus:
         self.connected = True
         return "memory"
 
-    def _topic(self, subject: str) -> _Topic:
-        return self._topics.setdefault(subject, _Topic())
+    def _topic(self, subject: str) -> Topic:
+        return self._topics.setdefault(subject, Topic())
 
     async def publish(
         self,
@@ -258,7 +229,7 @@ class MemoryBus:
             member.mark = None
 
     async def tail(self, subject: str, *, since: datetime | None = None) -> AsyncIterator[Incoming]:
-        queue: asyncio.Queue[_Stored] = asyncio.Queue()
+        queue: asyncio.Queue[Stored] = asyncio.Queue()
         topics = list(self._topics.values()) if subject == ">" else [self._topic(subject)]
         for topic in topics:
             topic.listeners.add(queue.put_nowait)

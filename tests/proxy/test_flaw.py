@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from eventbus.bus import Incoming
-from eventbus.memory.bus import _Stored
+from eventbus.memory.topic import Stored
 from tests.proxy.plant import Plant, Replica, event, subscription
 
 
@@ -18,7 +18,7 @@ def test_a_flaw_that_the_bus_found_is_a_dead_letter_without_a_try() -> None:
             bus: Any = plant.bus
             topic = bus._topic(subscription().subject)
             topic.last += 1
-            topic.events[topic.last] = _Stored(
+            topic.events[topic.last] = Stored(
                 Incoming(0, topic.last, "", event(0), 0, "record t-0-0: ce_id twice"), ""
             )
             await plant.publish(event(1))
