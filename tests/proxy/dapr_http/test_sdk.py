@@ -18,15 +18,6 @@ from tests.proxy.dapr_http.site import PLATFORM, SHOP, STORE, Seen, Site, revisi
 T = TypeVar("T")
 
 
-@pytest.fixture(autouse=True)
-def loops_of_the_sdk() -> Iterator[None]:
-    """Its invoke_method() makes an event loop for each call and closes none; they go here, not in some other test."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
-
-
 async def sdk(site: Site, work: Callable[[DaprClient], T], token: str = "") -> T:
     """Run *work*, which blocks, with the environment of a replica of ``shop``."""
     told = {
