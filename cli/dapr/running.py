@@ -41,7 +41,12 @@ async def run(apps: Sequence[AppRun], declared: Sequence[Resource], state: Path,
     try:
         sidecar = Sidecar(apps, declared, paths)
         for app in apps:
-            say(f"Starting Dapr with id {app.id}. HTTP Port: {app.http}. gRPC Port: {app.grpc}")
+            ports = f"HTTP Port: {app.http}. gRPC Port: {app.grpc}"
+            if run_file:
+                say(f'Validating config and starting app "{app.id}"')
+                say(f'Started Dapr with app id "{app.id}". {ports}')
+            else:
+                say(f"Starting Dapr with id {app.id}. {ports}")
         async with sidecar.serving():
             return await _together(sidecar, stopping, run_file)
     finally:
@@ -50,14 +55,13 @@ async def run(apps: Sequence[AppRun], declared: Sequence[Resource], state: Path,
 
 async def _together(sidecar: Sidecar, stopping: asyncio.Event, run_file: str) -> int:
     """Programs and what they are told, until all have ended."""
-    several = len(sidecar.apps) > 1
     programs: dict[Key, Program] = {}
     files: list[Path] = []
     tasks: list[asyncio.Task[None]] = []
     try:
         for key, app in sidecar.apps.items():
             if app.command:
-                show = prefixed(f"== APP - {app.id} ==" if several else "== APP ==")
+                show = prefixed(f"== APP - {app.id} ==" if run_file else "== APP ==")
                 programs[key] = await Program.start(app.command, app.folder, sidecar.environ(app), show)
             files.append(instances.write(_instance(app, programs.get(key), run_file)))
             tasks.append(asyncio.create_task(sidecar.attend(app), name=f"app {app.id}"))

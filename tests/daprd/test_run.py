@@ -214,6 +214,16 @@ def test_several_apps_of_a_run_file_call_each_other(home: Path) -> None:
         assert run.process.wait(30) == 0
 
 
+def test_a_run_file_of_one_app_says_what_run_files_say(home: Path) -> None:
+    entry = {"appID": "alone", "appDirPath": ".", "command": [sys.executable, "-c", "print('at work')"]}
+    (home / "dapr.yaml").write_text(json.dumps({"version": 1, "apps": [entry]}))
+    with running(home, "-f", ".") as run:
+        assert run.process.wait(30) == 0
+        for line in ('Validating config and starting app "alone"', 'Started Dapr with app id "alone"', UP):
+            assert line in run.output
+        assert "== APP - alone == at work" in run.output
+
+
 def test_apps_of_two_runs_call_each_other_by_id(home: Path) -> None:
     api, flags = spare(), ("--", sys.executable, "app.py")
     with running(home, "-a", "callee", "-p", str(spare()), *flags) as callee:
