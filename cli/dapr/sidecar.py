@@ -290,4 +290,9 @@ async def _ended(proxy: asyncio.Task[None]) -> None:
 
 
 def _tell(notice: Notice) -> None:
-    log.log(logging.INFO if notice.kind == "delivered" else logging.WARNING, "%s: %s", notice.kind, notice.message)
+    log.log(
+        logging.INFO if notice.kind in ("delivered", "activation") else logging.WARNING,
+        "%s: %s",
+        notice.kind,
+        notice.message,
+    )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from api.errors import InvalidInput
+from api.frames import Notice
 from api.meta import Key
 from api.model import AppDeclaration, AppSubscription, Snapshot
 from cli.dapr import resources, run_file
 from cli.dapr.planning import Planned, planned
 from cli.dapr.settings import AppRun, BadRun, check
+from cli.dapr.sidecar import _tell
 from cli.errors import MissingFile
 
 BUS = """
@@ -204,3 +207,13 @@ def test_a_run_file_with_a_fault_says_where(tmp_path: Path, before: str, after: 
 def test_no_run_file(tmp_path: Path) -> None:
     with pytest.raises(MissingFile, match=r"dapr\.yaml"):
         run_file.find(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "level"), [("delivered", "INFO"), ("activation", "INFO"), ("attempt-failed", "WARNING")]
+)
+def test_what_is_well_is_no_warning(kind: Any, level: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "dapr")
+    _tell(Notice(namespace="default", function="shop", kind=kind, message="started for a call in 356 ms"))
+
+    assert [record.levelname for record in caplog.records] == [level]
