@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import grpc
@@ -67,13 +68,25 @@ class Calls:
         async def handle(data: bytes, context: Context) -> bytes:
             try:
                 call = self.begin(context, name)
-                with self._runtime.admit(call.caller.app):
+                with self._room(call, len(data)):
                     answer = await method(call, _read(request, data, call))
             except DaprError as error:
                 await status.abort(context, error)
             return answer.SerializeToString()
 
         return grpc.unary_unary_rpc_method_handler(handle)
+
+    @contextmanager
+    def _room(self, call: Call, size: int) -> Iterator[None]:
+        """Hold this while a call with a message of *size* bytes is under way; raises DaprError where there is none."""
+        app, held = call.caller.app, self._runtime.held()
+        held.of(app.key)
+        with self._runtime.admit(app):
+            try:
+                held.add(size)
+                yield
+            finally:
+                held.release()
 
     def streaming(self, name: str, request: type[Message], method: Streaming) -> grpc.RpcMethodHandler[Any, Any]:
         """A handler for a method with many answers."""

@@ -32,6 +32,7 @@ OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_ping_strikes", 0),  # whoever asks too often costs little over a loopback
+    ("grpc.max_concurrent_streams", 1_000),  # of one connection; what comes beyond waits at the client
     ("grpc.so_reuseport", 0),
 )
 

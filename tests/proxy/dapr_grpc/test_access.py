@@ -20,6 +20,7 @@ from dapr.proto.runtime.v1.dapr_pb2_grpc import DaprStub
 from api.frames import AppListener
 from api.meta import Key
 from api.model import ApiRule, App
+from proxy.dapr import crowd
 from proxy.dapr_grpc import listeners
 from proxy.dapr_grpc.groups import group_of
 from proxy.dapr_grpc.metadata import trace
@@ -28,6 +29,7 @@ from tests.proxy.dapr_grpc.site import PLATFORM, SHOP, STORE, Site, until
 Metadata = tuple[tuple[str, str], ...]
 
 
+BUSY = "RESOURCE_EXHAUSTED: the bodies of requests under way take too much memory"
 TOO_LARGE = "RESOURCE_EXHAUSTED Received message larger than max"
 
 
@@ -334,5 +336,26 @@ def test_an_address_takes_so_many_connections(tmp_path: Path, monkeypatch: pytes
                 one.close()
             await until(lambda: not site.grpc._listeners._own[SHOP].sides)
             assert await identity(site.own[SHOP]) == "shop"
+
+    asyncio.run(scenario())
+
+
+def test_an_app_that_floods_is_told_to_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowd, "PER_APP_BYTES", 1_000_000)
+
+    async def publish(stub: Any, size: int) -> str:
+        try:
+            await stub.PublishEvent(pubsub_pb2.PublishEventRequest(pubsub_name="events", topic="t", data=b"x" * size))
+        except grpc.aio.AioRpcError as error:
+            return f"{error.code().name}: {error.details()}"
+        return "OK"
+
+    async def scenario() -> None:
+        async with Site(tmp_path) as site, grpc.aio.insecure_channel(site.own[SHOP]) as channel:
+            stub = DaprStub(channel)
+            assert await publish(stub, 900_000) == "OK"
+            assert await publish(stub, 1_100_000) == BUSY
+            assert await publish(stub, 900_000) == "OK"  # nothing is held any more
+            assert not site.runtime._crowd._bytes
 
     asyncio.run(scenario())
