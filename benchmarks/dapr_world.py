@@ -1,7 +1,7 @@
 """One proxy process and as many Dapr apps as wanted, without a controller's process: for figures of the proxy alone.
 
 ``python -m benchmarks.dapr_world proxy DIR`` is the proxy; ``... app PORT`` answers for every app, at
-``/<app>/<behaviour>``, and tells at ``/latencies`` how long each event was on its way.
+``/<app>/<behaviour>``, and tells at ``/latencies`` how long events were on their way; ``... flood PORT APP`` publishes.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from cli.dapr.settings import AppRun
 from controller.local.paths import Paths, prepare
 from proxy.main import run as run_proxy
 from proxy.settings import ProxySettings
+from replicas.http import HttpClient
 from replicas.server import ControlServer
 
 AGENT = "proxy-0"
@@ -41,6 +42,11 @@ kind: Component
 metadata: {name: bus}
 spec: {type: pubsub.in-memory, version: v1}
 """
+JSON = [(b"content-type", b"application/json")]
+BULK = 100
+"""Events of one bulk request."""
+_ENTRIES = [{"entryId": str(n), "event": {"n": n}, "contentType": "application/json"} for n in range(BULK)]
+_BULK = json.dumps(_ENTRIES).encode()
 SLOW = 1.0
 """Seconds that a slow app takes for an event."""
 
@@ -169,11 +175,32 @@ async def _answer(send: Any, status: int, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+async def post(client: HttpClient, port: int, path: str, body: bytes) -> None:
+    """Publish to the API at *port*."""
+    reply = await client.request(f"{LOOPBACK}:{port}", "POST", path, JSON, body, timeout=120)
+    await reply.read(1 << 20)
+
+
+async def bulk(client: HttpClient, port: int, app: str) -> None:
+    """Publish BULK events to the topic of *app*."""
+    await post(client, port, f"/v1.0-alpha1/publish/bulk/bus/{app}", _BULK)
+
+
+async def flood(port: int, app: str) -> None:
+    """Until SIGTERM."""
+    client = HttpClient()
+    while True:
+        await bulk(client, port, app)
+
+
 def main() -> None:
     role, *words = sys.argv[1:]
     os.umask(0o077)
     if role == "proxy":
         uvloop.run(proxy(Path(words[0]), Path(words[1])))
+        return
+    if role == "flood":
+        uvloop.run(flood(int(words[0]), words[1]))
         return
     import uvicorn
 
