@@ -6,6 +6,7 @@ What is asked of it goes over Dapr's protocol of the app's side (replicas/apps);
 from __future__ import annotations
 
 import asyncio
+import secrets
 import socket
 from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
@@ -14,7 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from api.errors import EvokeError, Unavailable
-from api.model import AppDeclaration, Workload
+from api.model import AppDeclaration, AppSubscription, Workload
 from api.platform import free
 from controller.errors import StartFailed
 from controller.local import listening, logs
@@ -24,7 +25,7 @@ from controller.local.app_ports import AppPorts
 from controller.local.forks import Launch, Running, fork_program
 from controller.local.zygotes import Zygote
 from functions_framework.zygote_wire import Descriptor
-from replicas.apps.client import AppClient, BadDeclaration
+from replicas.apps.client import ASK, AppClient, BadDeclaration
 from replicas.apps.connect import Apps as Clients
 from replicas.errors import ReplicaError
 from replicas.http import HttpClient
@@ -79,7 +80,7 @@ class Apps:
         client = self._client(replica, workload)
         try:
             await self._answered(replica, client.config)
-            found = await self._answered(replica, client.subscriptions)
+            found = await self._subscriptions(replica, workload, client)
             takes = [one.name for one in asked if one.sure or await client.takes_binding(one.name, one.path)]
         except BadDeclaration as error:
             raise StartFailed("DeclarationInvalid", str(error)) from error
@@ -88,6 +89,23 @@ class Apps:
                 raise _ended(replica) from error
             raise StartFailed("StartTimeout", f"does not say what it takes: {error}") from error
         return AppFacts(AppDeclaration(subscriptions=found, bindings=tuple(takes)), asked)
+
+    async def _subscriptions(
+        self, replica: Running, workload: Workload, client: AppClient
+    ) -> tuple[AppSubscription, ...]:
+        """What it declares. A server that has an answer to everything declares nothing by what makes no sense."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _DOUBT
+        while True:
+            try:
+                return await self._answered(replica, client.subscriptions)
+            except BadDeclaration:
+                nonsense = f"/dapr/{secrets.token_hex(8)}"
+                if workload.protocol == "http" and await client.healthy(nonsense, ASK):
+                    return ()
+                if loop.time() >= until:
+                    raise
+            await _pause(replica, _AGAIN)
 
     async def adopt(self, replica: Running, workload: Workload, *, listens: bool) -> None:
         """Know an app again that an earlier controller started; LookupError when it does not listen any more."""
@@ -161,13 +179,12 @@ class Apps:
     async def _answered(self, replica: Running, question: Callable[[], Awaitable[T]]) -> T:
         """The answer of an app that may still be starting behind its port."""
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        until = loop.time() + _ASKING
         while True:
             try:
                 return await question()
-            except (ReplicaError, BadDeclaration) as error:
-                patience = _DOUBT if isinstance(error, BadDeclaration) else _ASKING
-                if replica.gone.is_set() or loop.time() >= began + patience:
+            except ReplicaError:
+                if replica.gone.is_set() or loop.time() >= until:
                     raise
             await _pause(replica, _AGAIN)
 

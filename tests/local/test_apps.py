@@ -183,6 +183,23 @@ def test_a_declaration_that_does_not_hold_is_quoted(paths, zygote, answer):
     assert "E150" in record.message
 
 
+def test_a_server_with_an_answer_to_everything_declares_nothing(paths, zygote):
+    code = APP.replace("self.answer(404)", "self.answer(200, '<html>')").replace(
+        "SUBSCRIBE = ", "SUBSCRIBE = '<html>' or "
+    )
+
+    async def go():
+        async with AppBench(paths, code) as bench:
+            bench.ensure()
+            await bench.until(lambda: bench.record.descriptor)
+            return bench.record
+
+    record = run(go)
+
+    assert record.app.declared.subscriptions == ()
+    assert record.problem == ""
+
+
 def test_an_app_that_dies_of_the_question_says_so(paths, zygote):
     code = APP.replace(
         "            self.answer(200, SUBSCRIBE)", "            print('a bad day', flush=True), os._exit(9)"
