@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from api.delivery import DeliveryPolicy
+from api.delivery import Backoff, DeliveryPolicy
 from api.meta import Key
-from api.model import App, Backend, Rule, SecretScope, Subscription
-from tests.proxy.dapr_http.site import APPS, BUS, PLATFORM, SHOP, STORE, Site, component, revision
+from api.model import App, Backend, CircuitBreaker, Resilience, Retry, Rule, SecretScope, Subscription
+from tests.proxy.dapr_http.site import APPS, BUS, PLATFORM, SHOP, STORE, Seen, Site, component, revision
 
 
 def play(directory: Path, scenario: Callable[[Site], Awaitable[None]], **given: Any) -> None:
@@ -160,6 +161,39 @@ def test_bindings(tmp_path: Path) -> None:
         assert (await site.call("POST", "/v1.0/bindings/folder", b"x")).code == (400, "ERR_MALFORMED_REQUEST")
 
     play(tmp_path, scenario, components=(folder,))
+
+
+def test_resiliency_of_a_component(tmp_path: Path) -> None:
+    retry = Retry(backoff=Backoff(initial=timedelta(0), cap=timedelta(0), jitter=0.0), max_retries=2)
+    breaker = CircuitBreaker(trip="consecutiveFailures >= 2")
+    shop = App(
+        key=SHOP,
+        id="shop",
+        protocol="http",
+        resilience=(
+            Resilience(target="component:", retry=retry),
+            Resilience(target="component:guarded", breaker=breaker),
+        ),
+    )
+
+    async def scenario(site: Site) -> None:
+        statuses = iter([500, 500, 200, 500, 500])
+
+        async def answer(_seen: Seen) -> tuple[int, bytes]:
+            return next(statuses), b"told"
+
+        outside = await site.app(STORE, answer)
+        url = {"url": f"http://{outside.address}"}
+        site.declare(components=(component("bindings.http", "web", url), component("bindings.http", "guarded", url)))
+        asked = {"operation": "get"}
+        assert (await site.call("POST", "/v1.0/bindings/web", asked)).body == b"told"
+        assert len(outside.seen) == 3
+        for code in ("ERR_INVOKE_OUTPUT_BINDING", "ERR_INVOKE_OUTPUT_BINDING", "ERR_CIRCUIT_BREAKER_OPEN"):
+            answer_ = await site.call("POST", "/v1.0/bindings/guarded", asked)
+            assert answer_.code[1] == code
+        assert len(outside.seen) == 5
+
+    play(tmp_path, scenario, apps=(shop, APPS[1]), components=())
 
 
 def test_metadata_health_and_shutdown(tmp_path: Path) -> None:
