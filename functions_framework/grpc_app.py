@@ -190,7 +190,12 @@ def run(app: App, host: str, port: int, *, on_ready: Callable[[int], None] = lam
     Raises:
         OSError: the address is taken.
     """
-    return asyncio.run(_serve(app, host, port, on_ready))
+    serving = _serve(app, host, port, on_ready)
+    try:
+        import uvloop
+    except ImportError:  # absent from an environment that could not build it
+        return asyncio.run(serving)
+    return uvloop.run(serving)
 
 
 async def _serve(app: App, host: str, port: int, on_ready: Callable[[int], None]) -> int:
