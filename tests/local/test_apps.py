@@ -291,6 +291,27 @@ def test_a_fixed_port_has_one_replica_and_goes_to_the_newest_revision(paths, zyg
     assert old == []
 
 
+def test_two_functions_that_want_one_port_take_turns(paths, zygote):
+    port, other = spare(), RevisionKey("default", "other", "00001")
+
+    async def go():
+        async with AppBench(paths, APP, port=port) as bench:
+            await bench.started()
+            holder = bench.ready[0]
+            bench.ensure(other)
+            bench.fleet.set_wanted(other, 1)
+            await bench.until(lambda: bench.revisions.get(other).problem)
+            refused = bench.revisions.get(other)
+            bench.fleet.set_wanted(KEY, 0)
+            await bench.until(lambda: bench.replicas.of(other, "ready"))
+            return holder, refused, bench.revisions.get(other).problem, bench.replicas.of(KEY)
+
+    holder, refused, after, left = run(go)
+
+    assert (refused.problem, after, left) == ("PortTaken", "", [])
+    assert refused.message == f"port {port} is used by {holder.id}; let the app listen at $APP_PORT"
+
+
 def test_a_fixed_port_that_somebody_else_has_is_named(paths, zygote):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.platform import until
+from tests.platform import DEADLINE, until
 from tests.platform_apps.world import World
 
 pytestmark = pytest.mark.platform
@@ -25,7 +26,9 @@ NODE = pytest.param(
 def world(tmp_path_factory) -> Iterator[World]:
     world = World(tmp_path_factory.mktemp("apps"))
     health = {"dapr.io/enable-app-health-check": "true", "dapr.io/app-health-probe-interval": "1"}
-    world.python("raw").python("one", **{"dapr.io/app-max-concurrency": "1"}).python("sick", **health).calls().fast()
+    world.python("raw").python("one", **{"dapr.io/app-max-concurrency": "1"}).python(
+        "sick", **health
+    ).calls().fast().python("web", "{http: {}}")
     if shutil.which("node"):
         world.node()
     try:
@@ -61,6 +64,16 @@ def test_an_app_is_invoked_from_zero(world):
 
     assert said["said"] == {"who": "you"}
     assert said["pid"] in world.running("raw")
+
+
+def test_a_web_server_is_reached_through_the_gateway_from_zero(world):
+    world.wait_idle("web")
+    url = f"http://{world.platform.platform()['http']}/function/default/web/greet"
+    with urllib.request.urlopen(urllib.request.Request(url, b'{"who": "you"}'), timeout=DEADLINE) as reply:
+        said = json.loads(reply.read())
+
+    assert said["said"] == {"who": "you"}
+    assert said["pid"] in world.running("web")
 
 
 def test_slow_events_have_several_replicas_and_then_none(world):

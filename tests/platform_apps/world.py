@@ -35,7 +35,7 @@ metadata: {{name: {name}}}
 spec:
   build: {{srcRepo: {{url: ./{folder}}}}}
   serving:
-    triggers: {{}}
+    triggers: {triggers}
     params: {{OUT: {out}}}
     scaleOptions: {{minReplicas: 0, maxReplicas: 3, keda: {{scaledObject: {{cooldownPeriod: 1}}}}}}
     annotations: {annotations}
@@ -53,9 +53,9 @@ class World:
         for place in (self.platform.project, self.out):
             place.mkdir()
 
-    def python(self, name: str, **annotations: str) -> World:
+    def python(self, name: str, triggers: str = "{}", **annotations: str) -> World:
         """Declare raw.py under *name*."""
-        return self._app(name, "raw.py", ["python", "raw.py"], annotations)
+        return self._app(name, "raw.py", ["python", "raw.py"], annotations, triggers)
 
     def node(self) -> World:
         self._documents.append(SUBSCRIPTION)
@@ -127,7 +127,9 @@ class World:
         (self.platform.project / name / "requirements.txt").write_text(f"{requirement}\n")
         return self
 
-    def _app(self, name: str, file: str, command: list[str], annotations: Mapping[str, str]) -> World:
+    def _app(
+        self, name: str, file: str, command: list[str], annotations: Mapping[str, str], triggers: str = "{}"
+    ) -> World:
         folder = self.platform.project / name
         folder.mkdir()
         shutil.copy(HERE / file, folder / file)
@@ -137,6 +139,7 @@ class World:
                 folder=name,
                 out=self.out / name,
                 annotations=json.dumps(dict(annotations)),
+                triggers=triggers,
                 command=json.dumps(command),
             )
         )
