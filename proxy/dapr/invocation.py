@@ -83,6 +83,11 @@ class Answered:
         """Of a gRPC app: the status that it ended with."""
         self._body, self._stack = body, stack
 
+    @property
+    def complete(self) -> bool:
+        """Whether the last byte of the body has come."""
+        return isinstance(self._body, bytes) or self._body.complete
+
     async def read(self, limit: int) -> bytes:
         """The whole body; raises DaprError above *limit* bytes or when it breaks off."""
         async with self:

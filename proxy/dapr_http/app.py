@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
@@ -210,14 +211,30 @@ async def _reply(reply: Reply, send: Send) -> None:
 
 
 async def _stream(answer: Streamed, send: Send) -> None:
-    """Pass an answer on as it comes; one that breaks off must not look whole."""
+    """Pass an answer on as it comes, until its end or until the client leaves."""
+    if answer.left is None:
+        await _pump(answer, send)
+        return
+    pumping, leaving = asyncio.ensure_future(_pump(answer, send)), asyncio.ensure_future(answer.left())
+    try:
+        await asyncio.wait({pumping, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (pumping, leaving):
+            task.cancel()
+        await asyncio.gather(pumping, leaving, return_exceptions=True)
+    if not pumping.cancelled():
+        pumping.result()
+
+
+async def _pump(answer: Streamed, send: Send) -> None:
+    """One that breaks off must not look whole: the server closes a connection whose answer is not complete."""
     try:
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         async for data in answer.chunks:
             await send({"type": "http.response.body", "body": data, "more_body": True})
     except (ReplicaError, DaprError) as error:
         log.info("the answer of an app broke off: %s", error)
-        return  # the server closes a connection whose answer is not complete
+        return
     finally:
         await answer.close()
     await send({"type": "http.response.body", "body": b""})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -34,6 +34,8 @@ class Streamed(msgspec.Struct, frozen=True):
     headers: Sequence[tuple[bytes, bytes]]
     chunks: AsyncIterator[bytes]
     close: Callable[[], Any]
+    left: Callable[[], Coroutine[Any, Any, None]] | None = None
+    """Returns when the client has gone; None: all of the body is there, or the client is heard elsewhere."""
 
 
 class Call:

@@ -50,7 +50,8 @@ class InvocationApi:
         else:
             body = await call.body()
         answered = await self._unless_left(call, app_id, method, body)
-        return Streamed(_status(answered.status), _sized(answered), answered.chunks(), answered.close)
+        left = call.left if isinstance(body, bytes) and not answered.complete else None
+        return Streamed(_status(answered.status), _sized(answered), answered.chunks(), answered.close, left)
 
     async def _unless_left(self, call: Call, app_id: str, method: str, body: Content) -> Answered:
         """Carry the call; when the client leaves while it waits, nobody needs it any more."""

@@ -67,12 +67,13 @@ async def echo(seen: Seen) -> tuple[int, bytes]:
 class AppServer:
     """An app on a loopback port; records what it was sent, answers what its handler says."""
 
-    def __init__(self, handler: Handler = echo) -> None:
+    def __init__(self, handler: Handler = echo, app: Any = None) -> None:
+        """*app*: an ASGI application instead of a handler."""
         self.handler = handler
         self.seen: list[Seen] = []
         self.address = ""
         self.reply_headers: list[tuple[bytes, bytes]] = [(b"content-type", b"text/x-answer")]
-        self._listener = Listener(self._app)
+        self._listener = Listener(app or self._app)
 
     async def start(self) -> Self:
         server = await self._listener.on_address("127.0.0.1", 0)

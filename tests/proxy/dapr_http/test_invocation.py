@@ -179,6 +179,34 @@ def test_a_caller_that_leaves_waits_no_more(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
+def test_a_caller_that_leaves_an_endless_answer_ends_it(tmp_path: Path) -> None:
+    async def scenario(site: Site) -> None:
+        ended = asyncio.Event()
+
+        async def endless(_scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await receive()
+            await send({"type": "http.response.body", "body": b"data: 1", "more_body": True})
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            ended.set()
+
+        server = await AppServer(app=endless).start()
+        site._servers.append(server)
+        site.replicas(STORE, server)
+        token = [(b"dapr-api-token", PLATFORM.token(SHOP).encode())]
+        path = "/v1.0/invoke/store/method/m"
+        reply = await site.client.request(site.address, "GET", path, token, timeout=10)
+        assert await reply.body.chunk() == b"data: 1"
+        assert site.runtime.calls.readings()[0].in_flight == 1
+        await reply.close()
+        async with asyncio.timeout(5):
+            await ended.wait()
+        await until(lambda: not site.runtime.calls.readings()[0].in_flight)
+
+    play(tmp_path, scenario)
+
+
 def test_a_replica_that_has_gone_is_passed_over(tmp_path: Path) -> None:
     async def scenario(site: Site) -> None:
         gone, here = await AppServer().start(), await AppServer().start()
