@@ -62,7 +62,9 @@ class ProxyAgent:
         self.runtime = Runtime(
             self.buses,
             self.components,
-            settings.platform,
+            settings.platform
+            if settings.shared
+            else None,  # as with a sidecar, a token that nobody asked for says nothing
             wiring,
             on_shutdown=settings.on_shutdown,
         )

@@ -45,7 +45,8 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     keeper: Callable[[str], Mapping[str, Mapping[str, str]]] | None = None
     """Namespace -> all of its secrets with their values; None: they cannot be listed here."""
     shared: bool = True
-    """Whether apps are served that are not of the person who started this process: its environment is not theirs."""
+    """Whether apps are served that are not of the person who started this process: its environment is not theirs, and
+    what a caller shows as its token is looked at."""
     folder: Path = Path()
     """Where paths that components name begin; the working directory where nothing is said."""
     on_shutdown: Callable[[Key], None] | None = None

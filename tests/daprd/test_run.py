@@ -194,6 +194,23 @@ def test_options_of_the_command_are_its_own(home: Path) -> None:
         assert "== APP == ['-p', '--app-id'] True" in run.output
 
 
+def test_an_unwell_app_gets_its_events_once_it_is_well(home: Path) -> None:
+    sick = home / "sick"
+    text = APP.replace("self.answer(404)", f"self.answer(503 if os.path.exists({str(sick)!r}) else 200, b'[]')")
+    (home / "app.py").write_text(text)
+    flags = ("-a", "shop", "-p", str(spare()), "-d", "resources", "--enable-app-health-check=true")
+    health = ("--app-health-probe-interval", "1", "--app-health-threshold", "1", "--enable-api-logging=false")
+    with running(home, *flags, *health, "--", sys.executable, "app.py") as run:
+        run.says("app shop is there")
+        sick.touch()
+        run.says("app shop is unhealthy")
+        command(home, "publish", "-i", "shop", "-p", "bus", "-t", "orders", "-d", '"kept"')
+        assert "TOOK" not in run.output
+        sick.unlink()
+        run.says("app shop is healthy again")
+        run.says("== APP == TOOK /on-order")
+
+
 def test_several_apps_of_a_run_file_call_each_other(home: Path) -> None:
     entries = [
         {"appID": name, "appDirPath": ".", "appPort": spare(), "command": [sys.executable, "app.py"]}
@@ -212,6 +229,16 @@ def test_several_apps_of_a_run_file_call_each_other(home: Path) -> None:
         run.says("== APP - back == TOOK /greet {}")
         assert command(home, "stop", "-f", "dapr.yaml").returncode == 0
         assert run.process.wait(30) == 0
+
+
+def test_a_token_that_nobody_asked_for_is_not_looked_at(home: Path) -> None:
+    """Dapr's SDK for JavaScript sends the word undefined over gRPC where it knows of none."""
+    api = spare()
+    with running(home, "-a", "shop", "-H", str(api)) as run:
+        run.says(UP.partition("Both")[0])
+        url = f"http://{LOOPBACK}:{api}/v1.0/metadata"
+        with urllib.request.urlopen(urllib.request.Request(url, headers={"dapr-api-token": "undefined"})) as reply:
+            assert json.load(reply)["id"] == "shop"
 
 
 def test_a_run_file_of_one_app_says_what_run_files_say(home: Path) -> None:
