@@ -15,6 +15,7 @@ import typer
 from api.platform import LOOPBACK, free, spare
 from cli import about, output
 from cli.dapr import calls, instances
+from cli.dapr.flags import Flags
 from cli.dapr.settings import AppRun, BadRun, Level, check
 from cli.errors import Failed, NotYet, Usage
 from cli.options import Session, command_line, new_app
@@ -25,6 +26,8 @@ RUNTIME = "1.14.0"
 """What programs that ask for a version are told: the release of Dapr whose API this is."""
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 _QUIET = "Accepted, and without effect: there is no sidecar."
+
+app.info.cls = Flags
 
 AppId = Annotated[str, typer.Option("-a", "--app-id", metavar="ID", help="The app's id; made up where none is given.")]
 Port = Annotated[int, typer.Option("-p", "--app-port", min=0, max=65535, help="Where the app listens.")]
@@ -141,7 +144,7 @@ def _serve(apps: tuple[AppRun, ...], state: Path, level: str, file: Path | None)
     apps = tuple(msgspec.structs.replace(one, http=_port(one.http), grpc=_port(one.grpc)) for one in apps)
     check(apps)
     found = resources.load(apps)
-    return uvloop.run(running.run(apps, found, state.absolute(), run_file=str(file or "")))
+    return uvloop.run(running.run(apps, found, state.absolute(), run_file=str(file.absolute() if file else "")))
 
 
 def _port(wanted: int) -> int:
@@ -224,7 +227,7 @@ def stop(
     if run_file is not None:
         from cli.dapr import run_file as files
 
-        path = str(files.find(run_file))
+        path = str(files.find(run_file).absolute())
         wanted += [one.id for one in known if one.run_file == path]
     if not wanted:
         raise Usage("name an app", hint="evoke dapr stop --app-id ID")
