@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
@@ -158,9 +158,10 @@ class Apps:
             if found := await listening.find(replica.port):
                 return found
             if loop.time() >= until:
-                if not must:
+                elsewhere = listening.ports_of(listening.processes(replica.pid))
+                if not must and not elsewhere:
                     return ""
-                raise StartFailed("StartTimeout", _deaf(replica, loop.time() - began))
+                raise StartFailed("StartTimeout", _deaf(replica, loop.time() - began, elsewhere))
             await _pause(replica, next(pauses, _PAUSES[-1]))
         raise _ended(replica)
 
@@ -198,8 +199,7 @@ async def _pause(replica: Running, seconds: float) -> None:
         return
 
 
-def _deaf(replica: Running, seconds: float) -> str:
-    elsewhere = [port for port in listening.ports_of(listening.processes(replica.pid)) if port != replica.port]
+def _deaf(replica: Running, seconds: float, elsewhere: Sequence[int]) -> str:
     hint = f"; it listens at {elsewhere[0]}: say so in dapr.io/app-port" if elsewhere else ""
     return f"does not listen on $APP_PORT={replica.port} within {seconds:.0f} s{hint}{_said(replica)}"
 

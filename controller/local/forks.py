@@ -35,7 +35,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment
     env: dict[str, str]
     listens: bool | None = None
-    """Of a program: whether an earlier replica of the revision did; None: there was none."""
+    """Of a program: whether an earlier replica of the revision did, or something is to be sent to it; None: nobody can
+    tell yet."""
 
 
 class Running(msgspec.Struct, kw_only=True, eq=False):

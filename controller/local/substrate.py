@@ -214,13 +214,14 @@ class LocalSubstrate:
             framework = workload.host != "command"
             wanted = requirements.read(Path(bundle.source), framework=framework)
             environment = await self.environments.ensure(wanted, framework=framework)
-        described = record.descriptor
+        env, described = await self._env(workload, environment), record.descriptor
+        awaited = True if self._awaited(workload.key.function_key) else None
         return Launch(
             workload=workload,
             source=Path(bundle.source),
             environment=environment,
-            env=await self._env(workload, environment),
-            listens=bool(described.concurrency) if described is not None else None,
+            env=env,
+            listens=bool(described.concurrency) if described is not None else awaited,
         )
 
     async def _env(self, workload: Workload, environment: Environment) -> dict[str, str]:
@@ -245,6 +246,14 @@ class LocalSubstrate:
         except TimeoutError:
             return App(key=function, id=function.name)
         return found
+
+    def _awaited(self, function: Key) -> bool:
+        """Whether requests or events are to be sent to *function*, as far as is declared."""
+        snapshot = self._snapshots.get(function.namespace)
+        if snapshot is None:
+            return False
+        routed = any(route.key == function and not route.internal for route in snapshot.routes)
+        return routed or any(one.trigger == function.name and one.form != "stream" for one in snapshot.subscriptions)
 
     def app(self, function: Key) -> App | None:
         """How the Dapr API knows *function*; None: it was not published yet."""

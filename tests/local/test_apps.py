@@ -218,6 +218,22 @@ def test_an_app_that_dies_of_the_question_says_so(paths, zygote):
     assert record.message.endswith("a bad day")
 
 
+def test_an_app_that_was_told_no_port_and_listens_elsewhere_is_told_so(paths, zygote, monkeypatch):
+    monkeypatch.setattr("controller.local.apps.MOMENT", timedelta(seconds=1))
+    elsewhere = spare()
+
+    async def go():
+        async with AppBench(paths, APP.replace('int(os.environ["APP_PORT"])', str(elsewhere))) as bench:
+            bench.ensure()
+            await bench.until(lambda: bench.record.problem)
+            return bench.record
+
+    record = run(go)
+
+    assert record.problem == "StartTimeout"
+    assert f"within 1 s; it listens at {elsewhere}: say so in dapr.io/app-port" in record.message
+
+
 def test_an_app_that_only_calls_is_ready_once_it_runs(paths, zygote, monkeypatch):
     monkeypatch.setattr("controller.local.apps.MOMENT", timedelta(seconds=0.5))
 
