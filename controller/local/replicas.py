@@ -166,11 +166,12 @@ class Replicas:
 
     def connected(self, zygote: Zygote, children: Mapping[str, int]) -> None:
         """Hear all children of a zygote: adopt what we do not know, drop what is no more."""
-        for replica in list(self._table.values()):
-            if replica.zygote is zygote and replica.pid and replica.id not in children:
-                replica.lost = True
-                strays.end([replica.id])
-                self.exited(Exited(id=replica.id, pid=replica.pid, code=-signal.SIGKILL))
+        known = [one for one in self._table.values() if one.zygote is zygote and one.pid]
+        lost = [replica for replica in known if replica.id not in children]
+        strays.end({replica.id for replica in lost if replica.program})
+        for replica in lost:
+            replica.lost = True
+            self.exited(Exited(id=replica.id, pid=replica.pid, code=-signal.SIGKILL))
         for name, pid in children.items():
             if name not in self._table and name not in self._adopting:
                 self._adopting[name] = asyncio.create_task(self._adopt(zygote, name, pid))
