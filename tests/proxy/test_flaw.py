@@ -18,9 +18,7 @@ def test_a_flaw_that_the_bus_found_is_a_dead_letter_without_a_try() -> None:
             bus: Any = plant.bus
             topic = bus._topic(subscription().subject)
             topic.last += 1
-            topic.events[topic.last] = Stored(
-                Incoming(0, topic.last, "", event(0), 0, "record t-0-0: ce_id twice"), ""
-            )
+            topic.events[topic.last] = Stored(Incoming(0, topic.last, "", event(0), 0, "record t-0-0: ce_id twice"), "")
             await plant.publish(event(1))
             await plant.drained()
 
