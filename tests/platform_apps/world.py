@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import shutil
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from api import platform
 from api.meta import Key
+from builder.errors import NoEnvironment
 from controller.local import listening
+from controller.local.environments import Environments
 from tests.platform import DEADLINE, Platform, processes, until
 
 HERE = Path(__file__).parent
@@ -125,6 +131,7 @@ class World:
         file = file or f"{name}.py"
         self._app(name, file, ["python", file], annotations)
         (self.platform.project / name / "requirements.txt").write_text(f"{requirement}\n")
+        installed(tuple(sorted(requirement.splitlines())))
         return self
 
     def _app(
@@ -151,3 +158,13 @@ def _environment(pid: int) -> list[bytes]:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return []
+
+
+def installed(requirements: tuple[str, ...]) -> None:
+    """Make the environment of a program beforehand, which may take a while where nothing is cached."""
+    try:
+        asyncio.run(Environments().ensure(requirements, framework=False))
+    except NoEnvironment as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"needs a package index: {error}")
