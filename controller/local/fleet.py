@@ -16,7 +16,6 @@ from typing import Any
 from api.errors import EvokeError
 from api.meta import RevisionKey
 from api.model import Workload
-from controller.errors import StartFailed
 from controller.local import fixed_port
 from controller.local.app_facts import Binding
 from controller.local.endpoints import Control, endpoint
@@ -107,7 +106,7 @@ class Fleet:
         missing = wanted - len(ready) - pace.starting
         if missing < 0 and len(ready) > wanted:
             self._drain(revision, ready[wanted:])
-        if missing > 0 and self._has_port(record) and self._may_start(revision, pace):
+        if missing > 0 and self._may_start(revision, pace) and self._has_port(record):
             for _ in range(1 if pace.crashes.count > 1 else missing):
                 pace.starting += 1
                 self._spawn(self._start(record, pace))
@@ -199,9 +198,7 @@ class Fleet:
         self.converge(revision)
 
     def _start_check(self, record: Record, pace: Pace) -> None:
-        if pace.checking or pace.broken or not self._has_port(record):
-            return
-        if self._may_start(record.key, pace):
+        if not (pace.checking or pace.broken) and self._may_start(record.key, pace) and self._has_port(record):
             pace.checking = True
             self._spawn(self._check(record, pace))
 
@@ -211,8 +208,7 @@ class Fleet:
                 await self._launch(record.workload), self._bindings(record.workload)
             )
         except EvokeError as error:
-            pace.broken = isinstance(error, StartFailed) and error.permanent
-            self._troubles.not_started(record.key, error)
+            self._troubles.not_checked(record.key, error, contested=bool(self._rivals(record)))
         else:
             pace.crashes = Crashes()
             self._revisions.change(record.key, descriptor=descriptor, app=facts, problem="", message="")

@@ -14,6 +14,8 @@ from controller.local.starts import Crashes, Pace
 
 PLATFORM_TROUBLE = 2
 """Starts in a row that may fail for want of a zygote before the function's status speaks of it."""
+TRIES = 3
+"""Checks of a revision that may fail while another one has the port that it needs."""
 _UNWELL = "AppUnhealthy"
 _PORT = "PortTaken"
 
@@ -29,8 +31,15 @@ class Troubles:
     def pace(self, revision: RevisionKey) -> Pace:
         return self.paces.setdefault(revision, Pace())
 
+    def not_checked(self, revision: RevisionKey, error: EvokeError, *, contested: bool) -> None:
+        """The check ended with *error*. Where it is *contested*, each try takes the port from a revision that works."""
+        self.not_started(revision, error)
+        pace = self.pace(revision)
+        hopeless = isinstance(error, StartFailed) and (error.permanent or (contested and pace.crashes.count >= TRIES))
+        pace.broken = pace.broken or hopeless
+
     def not_started(self, revision: RevisionKey, error: EvokeError) -> None:
-        """A start, or the check, ended with *error*."""
+        """A start ended with *error*."""
         if not isinstance(error, Unavailable):
             secret = "SecretNotFound" if isinstance(error, NotFound) else "CrashLoop"
             self.failed(revision, error.reason if isinstance(error, StartFailed) else secret, str(error))

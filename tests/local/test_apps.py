@@ -307,6 +307,22 @@ def test_a_fixed_port_has_one_replica_and_goes_to_the_newest_revision(paths, zyg
     assert old == []
 
 
+def test_a_broken_revision_leaves_the_port_to_the_one_that_works(paths, zygote):
+    port = spare()
+
+    async def go():
+        async with AppBench(paths, APP, port=port) as bench:
+            await bench.started()
+            bench.ensure(NEXT, command=("sh", "-c", "exit 3"))
+            await bench.until(lambda: bench.fleet._pace(NEXT).broken and bench.ready, within=30)
+            return bench.revisions.get(NEXT), bench.ready
+
+    broken, ready = run(go)
+
+    assert broken.problem == "CrashLoop"
+    assert [one.port for one in ready] == [port]
+
+
 def test_two_functions_that_want_one_port_take_turns(paths, zygote):
     port, other = spare(), RevisionKey("default", "other", "00001")
 
