@@ -103,8 +103,9 @@ def _passed_through(message: Message, now: datetime) -> bytes:
     members["topic"], members["pubsubname"] = message.topic, message.pubsub
     for name, value in filled.items():
         members.setdefault(name, value)
-    if "traceid" not in members:
-        members |= _trace(message)
+    if "traceid" not in members and (trace := _trace(message)):
+        members["traceid"] = members.get("traceparent", trace["traceid"])
+        members = {**members, **{name: value for name, value in trace.items() if name not in members}}
     overrides = _overrides(message, now)
     payload = bytes(_encode(members | overrides))
     if overrides or not whole:
@@ -115,8 +116,7 @@ def _passed_through(message: Message, now: datetime) -> bytes:
 def _trace(message: Message) -> dict[str, str]:
     if not message.traceparent:
         return {}
-    known = {"traceid": message.traceparent, "traceparent": message.traceparent}
-    return {**known, "tracestate": message.tracestate} if message.tracestate else known
+    return {"traceid": message.traceparent, "traceparent": message.traceparent, "tracestate": message.tracestate}
 
 
 def _data(message: Message, media: str) -> dict[str, Any]:
