@@ -13,7 +13,7 @@ from typing import Any
 from cli.output import one_line
 
 RESOURCE = 24
-"""Width of the column with the resource."""
+"""Width of the column with the resource; two blanks follow a longer one."""
 WORD = 9
 """Width of the word behind it: ready, problem, removed."""
 MESSAGE = 36
@@ -30,7 +30,7 @@ Happening = Mapping[str, Any]
 
 def resource_line(resource: str, word: str, message: str = "") -> str:
     """``function/on-reading     ready    revision 00002``"""
-    return f"{resource:<{RESOURCE}}{word:<{WORD}}{one_line(message) if message else ''}".rstrip()
+    return f"{resource:<{RESOURCE - 2}}  {word:<{WORD}}{one_line(message) if message else ''}".rstrip()
 
 
 def function_line(function: str, message: str, after: str = "") -> str:

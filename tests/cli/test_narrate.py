@@ -21,6 +21,9 @@ def test_resources_stand_in_columns() -> None:
     assert resource_line("function/on-reading", "ready", "revision 00002") == (
         "function/on-reading     ready    revision 00002"
     )
+    assert resource_line("function/order-processor", "problem", "CrashLoop") == (
+        "function/order-processor  problem  CrashLoop"
+    )
 
 
 def test_a_start_is_one_line_when_it_is_done() -> None:
