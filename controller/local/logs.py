@@ -7,7 +7,8 @@ module loads, words of the C library) becomes one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,13 @@ LONGEST = 64 << 20
 """Bytes of one file, of which the last ones are kept when it is cut."""
 _LAST = 8 << 20
 """Bytes read from the end of each file."""
-_WORDS = 4 << 10
+_WORDS = 64 << 10
 """Bytes in which the last words are looked for."""
+_FATAL = re.compile(rb"panic: |fatal error: ", re.ASCII)
+"""How Go says why a program ended; what was called where follows it, at length."""
+_THROWN = re.compile(rb"(Exception in thread |(Uncaught )?[\w.]*(Error|Exception)\b)", re.ASCII)
+"""How node and Java say it, if nothing but a trace follows."""
+_TRACE = re.compile(rb"\s|[{}]|Caused by: |Node\.js v", re.ASCII)
 
 _UNTOLD = datetime.min.replace(tzinfo=UTC)
 
@@ -106,17 +112,32 @@ async def follow(folder: Path, query: Query, *, past: Callable[[], list[dict[str
 
 
 def last_words(path: Path, lines: int = 3) -> str:
-    """The last *lines* of a file on one line, as messages; empty where there are none."""
+    """The last *lines* of a file on one line, as messages; empty where there are none.
+
+    Where they are the end of a long trace, the lines that it begins with.
+    """
     try:
         with path.open("rb") as file:
             file.seek(max(0, _size(path) - _WORDS))
             found = [raw for raw in file.read().split(b"\n") if raw.strip()]
     except FileNotFoundError:
         return ""
+    begin = min(_cause(found), max(0, len(found) - lines))
     messages = [
-        str((_decode(raw) or {}).get("message") or raw.decode(errors="replace")).strip() for raw in found[-lines:]
+        str((_decode(raw) or {}).get("message") or raw.decode(errors="replace")).strip()
+        for raw in found[begin : begin + lines]
     ]
     return " | ".join(messages)[-500:]
+
+
+def _cause(found: Sequence[bytes]) -> int:
+    """Which line begins the trace that *found* ends with; their number where none does."""
+    trace = True
+    for place in range(len(found) - 1, -1, -1):
+        if _FATAL.match(found[place]) or (trace and _THROWN.match(found[place])):
+            return place
+        trace = trace and _TRACE.match(found[place]) is not None
+    return len(found)
 
 
 def plain(path: Path) -> list[dict[str, Any]]:

@@ -118,6 +118,16 @@ def test_lines_of_other_loggers_keep_their_place_and_fields(tmp_path):
         (b"", ""),
         (b"one\n\ntwo\nthree\nfour", "two | three | four"),
         (line(1, "structured") + b"  last \n", "structured | last"),
+        (
+            b"up\npanic: no database\n\ngoroutine 1 [running]:\n" + b"main.f()\n" * 9,
+            "panic: no database | goroutine 1 [running]: | main.f()",
+        ),
+        (
+            b"app.js:1\n\nError: no database\n" + b"    at f\n" * 9 + b"\nNode.js v20\n",
+            "Error: no database | at f | at f",
+        ),
+        (b"Error: tried again\none\ntwo\nthree\n", "one | two | three"),
+        (b'  File "app.py"\n    f()\nValueError: no\n', 'File "app.py" | f() | ValueError: no'),
         (b"\xff\n", "\N{REPLACEMENT CHARACTER}"),
     ],
 )
