@@ -131,5 +131,8 @@ def finish(session: Session, name: str, reply: Reply, took: float, *, logs: bool
             session.out.talk(line(entry, session.out))
     if reply.status >= 400 and not raw:
         if reply.status == 404:
-            session.client.function(name)  # raises NotFound with the nearest name
+            found = session.client.function(name)  # raises NotFound with the nearest name
+            if any(one.get("reason") == "NotExposed" for one in found.get("conditions") or ()):
+                hint = "give it `http: {}` in serving.triggers; apps call it by its app id without"
+                raise Failed(f"function/{name} has no HTTP trigger", hint=hint)
         raise Failed(f"function/{name} answered {reply.status}", hint=f"see `evoke logs {name}`")

@@ -270,6 +270,16 @@ def test_invoke_of_an_unknown_function_finds_the_nearest(evoke: Evoke, platform:
     assert said.err.endswith("error: E194 no function named 'helo' in namespace default; did you mean 'hello'?\n")
 
 
+def test_invoke_says_that_a_function_has_no_http_trigger(evoke: Evoke, platform: fake.Platform) -> None:
+    conditions = [{"type": "Routed", "status": "True", "reason": "NotExposed"}]
+    platform.on("GET", "/v1/functions/default/hello/status", {"conditions": conditions})
+    with gateway(platform, 404, b""):
+        said = evoke("invoke", "hello")
+
+    assert said.code == 1
+    assert "error: E195 function/hello has no HTTP trigger; give it `http: {}` in serving.triggers" in said.err
+
+
 def test_invoke_with_a_missing_file_asks_nobody(evoke: Evoke, platform: fake.Platform) -> None:
     said = evoke("invoke", "hello", "-d", "@missing.json")
 
