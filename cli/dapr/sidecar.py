@@ -292,7 +292,9 @@ async def _ended(proxy: asyncio.Task[None]) -> None:
 def _tell(notice: Notice) -> None:
     log.log(
         logging.INFO if notice.kind in ("delivered", "activation") else logging.WARNING,
-        "%s: %s",
+        "app %s: %s%s: %s",
+        notice.function,
         notice.kind,
+        f" of event {notice.event_id}" if notice.event_id else "",
         notice.message,
     )

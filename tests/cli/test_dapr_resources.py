@@ -216,4 +216,6 @@ def test_what_is_well_is_no_warning(kind: Any, level: str, caplog: pytest.LogCap
     caplog.set_level("INFO", "dapr")
     _tell(Notice(namespace="default", function="shop", kind=kind, message="started for a call in 356 ms"))
 
-    assert [record.levelname for record in caplog.records] == [level]
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        (level, f"app shop: {kind}: started for a call in 356 ms")
+    ]
