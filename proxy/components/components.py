@@ -105,8 +105,8 @@ class Components:
 
     def _names(self, app: App, kind: str) -> list[str]:
         """What *app* may use of a kind."""
-        usable = (one for one in self._declared.values() if one.type.startswith(f"{kind}.") and permits(one, app))
-        return sorted({one.name for one in usable})
+        there = (link.component for link in self._links.values() if link.declared.kind == kind)
+        return sorted({one.name for one in there if permits(one, app)})
 
     async def _resolve(self, component: Component, option: Option) -> str:
         if isinstance(option, str):

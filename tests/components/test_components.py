@@ -56,6 +56,17 @@ def test_scopes_kinds_and_namespaces() -> None:
     asyncio.run(main())
 
 
+def test_what_there_is_instead_can_be_asked() -> None:
+    async def main() -> None:
+        cron = component("cron", "bindings.cron", {"schedule": "@every 1h"})
+        async with opened(cron, component("disk", "bindings.localstorage", {"rootPath": "/tmp"})) as here:
+            with pytest.raises(ComponentMissing) as missing:
+                here.binding(app("orders"), "sqldb")
+            assert missing.value.known == ("disk",)
+
+    asyncio.run(main())
+
+
 def test_a_type_that_is_unknown_says_which_there_are() -> None:
     async def main() -> None:
         async with opened(component("store", "state.rediss")) as here:
