@@ -8,7 +8,7 @@ whether each declared subscription of the subject was opened once, and remembers
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, cast
 
 from api.meta import Key
@@ -66,6 +66,10 @@ class Openings:
         wide = self._wide.get(key, ())
         return [name for name in wide if len(subject) >= len(name) and subject.startswith(name[:-1])]
 
+    def unopened(self, key: Key, reads: Callable[[str], bool]) -> list[str]:
+        """Subjects of a bus with a subscription that may never have been opened, those that *reads* says."""
+        return [name for bus, name in self._unopened if bus == key and reads(name)]
+
     async def wait(self, bus: EventBus, key: Key, subject: str) -> None:
         """Return once every declared subscription of *subject* has been opened; at once, as a rule.
 
@@ -108,6 +112,7 @@ class Gate:
 
     def __init__(self, bus: EventBus, key: Key, openings: Openings, *, wildcards: bool = False) -> None:
         self._bus, self._key, self._openings, self._wildcards = bus, key, openings, wildcards
+        self._reads: Callable[[str, str], bool] | None = getattr(bus, "reads", None)
 
     async def publish(
         self,
@@ -132,6 +137,10 @@ class Gate:
     async def _publish(
         self, subject: str, payload: bytes, key: str, dedupe: str, *, output: bool, metadata: Mapping[str, str]
     ) -> None:
+        if self._reads is not None:
+            reads = self._reads
+            for wide in self._openings.unopened(self._key, lambda one: reads(one, subject)):
+                await self._openings.wait(self._bus, self._key, wide)
         await self._openings.wait(self._bus, self._key, subject)
         await self._bus.publish(subject, payload, key=key, dedupe=dedupe, output=output, metadata=metadata)
 

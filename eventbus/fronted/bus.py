@@ -118,6 +118,10 @@ class FrontedBus:
                 flow.failed(identity)
             raise
 
+    def reads(self, subscribed: str, subject: str) -> bool:
+        """Whether a subscription with wildcards gets what is published on *subject*."""
+        return self._front.wide(subscribed) and self._front.matches(subscribed, subject)
+
     def _flows_of(self, subject: str) -> list[Flow]:
         """Of every bridge that gets what is published on *subject*, in one order for everybody."""
         matching = {one for one in self._wide if self._front.matches(one, subject)}
@@ -211,6 +215,7 @@ class FrontedBus:
 
     async def trim(self, subjects: Mapping[str, Collection[Subscription]]) -> None:
         self._wide = frozenset(filter(self._front.wide, subjects))
+        self._bridged.intersection_update(subjects)  # one that is read again later may have lost its session meanwhile
         await self.store.trim(subjects)
 
     async def state(self, name: str, *, ttl: timedelta) -> StateStore | None:

@@ -57,7 +57,7 @@ class Front(Protocol):
         ...
 
     def matches(self, subscribed: str, subject: str) -> bool:
-        """Whether a subscription of one subject gets what is published on another; only asked of a *bounded* broker."""
+        """Whether a subscription of one subject gets what is published on another."""
         ...
 
     def submit(self, subject: str, message: Outgoing, within: float) -> Awaitable[None]:

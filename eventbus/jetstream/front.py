@@ -16,6 +16,7 @@ DEADLINE = 9.0
 """Seconds until a publish that is not acknowledged raises."""
 HEADER_ROOM = 1024
 """Bytes of a message that are not payload."""
+WILDCARDS = frozenset("*>")
 AGAIN = (0.1, 0.25, 0.5, 1.0, 2.0)
 """Seconds between tries to connect; the last one repeats."""
 
@@ -50,14 +51,17 @@ class StreamsFront:
     def start(self) -> None:
         self._running = asyncio.get_running_loop().create_task(self._run(), name=f"streams of {self._key}")
 
-    def wide(self, subscribed: str) -> bool:  # noqa: ARG002  # nobody has to be waited for
-        return False
+    def wide(self, subscribed: str) -> bool:
+        return bool(WILDCARDS & set(subscribed))
 
     def matches(self, subscribed: str, subject: str) -> bool:
-        return subscribed == subject
+        wanted, words = subscribed.split("."), subject.split(".")
+        if wanted[-1] == ">" and len(words) >= len(wanted):
+            wanted, words = wanted[:-1], words[: len(wanted) - 1]
+        return len(wanted) == len(words) and all(one in {"*", word} for one, word in zip(wanted, words, strict=True))
 
     def submit(self, subject: str, message: Outgoing, within: float) -> Awaitable[None]:
-        if (wrong := topics.nats(subject)) or set(subject) & set("*>"):
+        if (wrong := topics.nats(subject)) or WILDCARDS & set(subject):
             raise Refused(wrong or f"topic {subject} has wildcards, which only a subscription may have")
         if len(message.payload) + HEADER_ROOM > self._connection.max_payload:
             raise TooLarge(f"the event has {len(message.payload)} bytes, {self._url} takes less")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64decode
 from datetime import UTC, datetime
 
 import pytest
 
+from api.meta import Key
+from api.model import Subscription
 from eventbus import raw
+from tests.proxy.components.conftest import Make
 from tests.proxy.components.pubsub_world import World, run, topic
 from tests.proxy.plant import Answer, Replica, event, until
 
@@ -117,3 +121,26 @@ def test_retained_messages_are_kept_by_the_broker_where_they_are_asked_for(mqtt:
         assert replica.numbers == [1, 3]
 
     run(mqtt, test)
+
+
+@pytest.mark.parametrize(
+    ("type_", "pattern", "name"), [("mqtt3", "t/{0}/+", "t/{0}/a"), ("jetstream", "t.{0}.>", "t.{0}.a.b")]
+)
+def test_a_publish_waits_for_a_subscription_with_wildcards_too(make: Make, type_: str, pattern: str, name: str) -> None:
+    """The broker keeps nothing for a bridge that has not subscribed yet."""
+
+    async def test(world: World) -> None:
+        replica = Replica()
+        wanted = pattern.format(world.namespace)
+        declared = Subscription(
+            key=Key(world.namespace, f"app.{wanted}"), bus=world.declared.key, subject=wanted, group="app"
+        )
+        world.buses.openings.declare([declared])
+        publishing = asyncio.create_task(world.bus.publish(name.format(world.namespace), event(1), dedupe="d1"))
+        await asyncio.sleep(0)
+        assert not publishing.done()
+        await world.subscribe(wanted, replica)
+        await publishing
+        await until(lambda: replica.numbers == [1], 20)
+
+    run(make(type_), test)
