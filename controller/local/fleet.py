@@ -79,6 +79,11 @@ class Fleet:
             await self.replicas.kill(replica)
         return fresh
 
+    def leave(self, replica: Running) -> None:
+        """Let *replica* finish what it has and go; while it is wanted another one takes its place."""
+        replica.phase = "draining"
+        self._spawn(self._vacate(replica))
+
     def remove(self, revision: RevisionKey) -> None:
         """Let every replica finish its work and stop, then forget the revision."""
         pace = self._pace(revision)
@@ -169,8 +174,7 @@ class Fleet:
         self._troubles.port(record.key, next(iter(others), None))
         for rival, replica in running:
             if fixed_port.yields(rival, record) and replica.phase == "ready":
-                replica.phase = "draining"
-                self._spawn(self._vacate(replica))
+                self.leave(replica)
         return not running
 
     def _rivals(self, record: Record) -> tuple[Record, ...]:

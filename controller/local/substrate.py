@@ -29,7 +29,7 @@ from api.model import App, BuildSource, Bundle, Directory, Route, Snapshot, Subs
 from api.platform import Platform
 from builder import requirements
 from controller.errors import NotHere
-from controller.local import logs
+from controller.local import logs, tokens
 from controller.local.app_facts import Binding, bindings
 from controller.local.app_listeners import Listeners
 from controller.local.app_ports import AppPorts
@@ -266,9 +266,7 @@ class LocalSubstrate:
         return bindings(snapshot.components, app) if snapshot is not None and app is not None else ()
 
     def _token(self, workload: Workload) -> str:
-        """What the app expects of its callers; empty: nothing."""
-        token = next((env.value for env in workload.env if env.name == "APP_API_TOKEN"), "")
-        return self.secrets.resolve(workload.key.namespace, token)
+        return self.secrets.resolve(workload.key.namespace, tokens.of(workload))
 
     def _announce(self, replica: Running) -> None:
         if not replica.start_ms:

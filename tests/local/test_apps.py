@@ -8,9 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from api.meta import RevisionKey
-from api.model import AppHealth, Resources
+from api.meta import Key, RevisionKey, SecretKeyRef
+from api.model import AppHealth, Env, Resources
 from api.platform import free
+from controller.local import tokens
 from controller.local.app_facts import Binding
 from controller.local.forks import Launch
 from controller.local.questions import Questions
@@ -61,9 +62,9 @@ RUN = (sys.executable, "-u", "main.py")
 class AppBench(Bench):
     """A bench whose code is a program, started with *env*."""
 
-    def __init__(self, paths, code, env=None, **fields):
+    def __init__(self, paths, code, env=None, declared=(), **fields):
         super().__init__(paths, code)
-        self.env, self.fields, self.bindings = env or {}, fields, ()
+        self.env, self.fields, self.bindings = env or {}, {"env": declared, **fields}, ()
         self.fleet._bindings = lambda _: self.bindings
 
     def ensure(self, key=KEY, **fields):
@@ -496,3 +497,23 @@ def test_an_app_is_asked_again_when_there_is_a_new_binding(paths, zygote):
     assert started == 0
     assert pids == ready
     assert bindings == ("tick", "tock")
+
+
+def test_a_new_token_brings_new_replicas_that_know_it(paths, zygote):
+    token = Env("APP_API_TOKEN", SecretKeyRef(name="callers", key="token"))
+
+    async def go():
+        async with AppBench(paths, APP, declared=(token,)) as bench:
+            await bench.started()
+            first = bench.ready[0]
+            tokens.renew(Key("default", "another"), bench.revisions, bench.fleet)
+            unmoved = bench.ready == [first]
+            tokens.renew(Key("default", "callers"), bench.revisions, bench.fleet)
+            await bench.until(lambda: first.gone.is_set() and bench.ready)
+            return unmoved, bench.agents.closes, bench.record.problem
+
+    unmoved, closes, problem = run(go)
+
+    assert unmoved
+    assert [last for _, last in closes] == [False]
+    assert problem == ""
