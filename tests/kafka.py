@@ -9,7 +9,9 @@ import struct
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from aiokafka.protocol.admin import DeleteTopicsRequest
 
 from api.platform import LOOPBACK, spare
 from tests.certificates import Authority
@@ -145,6 +147,11 @@ class Kafka(Server):
                 return len(connection.recv(4)) == 4
         except OSError:
             return False
+
+
+def delete_topics(names: Sequence[str]) -> Any:
+    """The request of an operator who deletes topics."""
+    return DeleteTopicsRequest(list(names), 5_000)
 
 
 def start_kafka(directory: Path, *listeners: Listener, client_certificates: bool = False) -> Kafka:

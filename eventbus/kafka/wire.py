@@ -17,7 +17,6 @@ from aiokafka.protocol.admin import (
     CreateTopicsRequest,
     DeleteGroupsRequest,
     DeleteRecordsRequest,
-    DeleteTopicsRequest,
 )
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.commit import OffsetFetchRequest
@@ -246,10 +245,6 @@ def producer_id() -> Any:
 def create_topic(name: str, partitions: int, settings: Mapping[str, str]) -> Any:
     """Replication as the broker's default says."""
     return CreateTopicsRequest([(name, partitions, -1, [], list(settings.items()))], ADMIN_TIMEOUT, False)
-
-
-def delete_topics(names: Sequence[str]) -> Any:
-    return DeleteTopicsRequest(list(names), ADMIN_TIMEOUT)
 
 
 def delete_records(below: Mapping[Place, int]) -> Any:

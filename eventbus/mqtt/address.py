@@ -11,7 +11,7 @@ import msgspec
 from api.meta import Key
 from eventbus.errors import BusError
 
-SECURE = frozenset({"ssl", "tls", "mqtts"})
+SECURE = frozenset({"ssl", "tls", "mqtts", "tcps"})
 PLAIN = frozenset({"tcp", "mqtt"})
 
 

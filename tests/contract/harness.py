@@ -16,8 +16,8 @@ from eventbus import cloudevents
 from eventbus.bus import DeadLetter, EventBus, Incoming, Intake
 from eventbus.connect import FRONTS, connect
 from eventbus.errors import BusFull, LagUnknown, Unreachable
-from eventbus.kafka import wire as kafka_wire
 from tests.contract.bridged import Bridges, bridged, clear, own_options
+from tests.kafka import delete_topics
 
 TIMEOUT = 30.0
 """Seconds for what takes milliseconds: a bar against hangs, on a machine that does much else."""
@@ -82,7 +82,7 @@ async def empty(bus: EventBus) -> None:
     """Delete every topic of a Kafka cluster: they are the subjects themselves, and every test has the same ones."""
     cluster = bus._cluster  # type: ignore[attr-defined]  # as an operator would
     if names := await cluster.topics():
-        await cluster.call(None, kafka_wire.delete_topics(names))
+        await cluster.call(None, delete_topics(names))
     while await cluster.topics():  # noqa: ASYNC110  # nothing tells when
         await asyncio.sleep(0.02)
 

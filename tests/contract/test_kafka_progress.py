@@ -16,7 +16,7 @@ from eventbus.kafka.group import Group
 from eventbus.kafka.marks import LIMIT
 from tests.contract.harness import Broker, Owner, event, fill, ids, letter_of, letters, settled
 from tests.contract.strangers import make
-from tests.kafka import Kafka
+from tests.kafka import Kafka, delete_topics
 
 pytestmark = pytest.mark.broker
 
@@ -54,7 +54,7 @@ def test_a_topic_that_was_made_again_starts_anew(broker: Broker) -> None:
         events = await owner.take(10)
         await owner.intake.commit(0, events[-1].seq, [])
         assert await settled(bus, subscription, 0) == 0
-        await bus._cluster.call(None, kafka_wire.delete_topics(["topic"]))  # type: ignore[attr-defined]  # an operator
+        await bus._cluster.call(None, delete_topics(["topic"]))  # type: ignore[attr-defined]  # an operator
         await make(bus, "topic")
         owner.intake.request(1)
         reason = await owner.until_lost()
