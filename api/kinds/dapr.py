@@ -57,6 +57,8 @@ class ComponentAuth(Wire, frozen=True, kw_only=True):
 class ComponentSpec(ComponentBody, frozen=True, kw_only=True):
     """A Dapr component as a resource of its own."""
 
+    version: str = "v1"
+    """Such as ``v1``; a sidecar outside Kubernetes takes files without."""
     scopes: tuple[str, ...] = ()
     """App ids that may use it; empty: all of the namespace. Stands beside ``spec``."""
     auth: ComponentAuth | None = None

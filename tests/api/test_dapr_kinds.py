@@ -9,7 +9,7 @@ import pytest
 from api import support
 from api.documents import read
 from api.errors import InvalidInput
-from api.kinds.dapr import ConfigurationSpec, ResiliencySpec, RouteSubscriptionSpec, SubscriptionSpec
+from api.kinds.dapr import ComponentSpec, ConfigurationSpec, ResiliencySpec, RouteSubscriptionSpec, SubscriptionSpec
 
 COMPONENT = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: orders.pubsub}\nspec: "
 V1 = "apiVersion: dapr.io/v1alpha1\nkind: Subscription\nmetadata: {name: s}\nspec: "
@@ -37,6 +37,13 @@ def test_both_versions_of_a_subscription() -> None:
     assert (old.route, old.scopes) == ("/x", ("shop",))
     assert isinstance(new, SubscriptionSpec)
     assert new.routes.rules[0].path == "/y"
+
+
+def test_a_component_without_a_version_is_of_the_first() -> None:
+    spec = one(COMPONENT + "{type: pubsub.in-memory}")
+
+    assert isinstance(spec, ComponentSpec)
+    assert spec.version == "v1"
 
 
 def test_names_as_dapr_takes_them_outside_kubernetes() -> None:
@@ -93,7 +100,7 @@ def test_a_configuration_says_what_is_not_acted_on() -> None:
 @pytest.mark.parametrize(
     ("text", "problems"),
     [
-        (COMPONENT + "{type: state.redis}", [("E119", "spec")]),
+        (COMPONENT + "{version: v1}", [("E119", "spec")]),
         (COMPONENT + "{type: 'a b', version: v1}", [("E113", "spec.type")]),
         (COMPONENT + "{type: a.b, version: v1, metdata: []}", [("E110", "spec.metdata")]),
         (COMPONENT + "{type: a.b, version: v1, initTimeout: soon}", [("E114", "spec.initTimeout")]),
