@@ -46,6 +46,9 @@ def test_an_event_is_its_own_message() -> None:
     ("body", "content_type"),
     [
         (b'{"a":1.10}', None),
+        (b' {"data":1}\n', None),
+        (b"\t7 ", "application/json"),
+        (b"  ", None),
         (b"warm", None),
         (b'"warm"', "application/json"),
         (b"\xff\x00", None),
