@@ -233,3 +233,25 @@ async def _surely(world: World, number: int, again: set[int]) -> None:
             again.add(number)
             continue
         return
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_what_one_proxy_publishes_another_delivers(make: Make, type_: str) -> None:
+    """Dapr's topics in memory end at their own sidecar."""
+
+    async def test(world: World) -> None:
+        replica = Replica()
+        plant = await world.subscribe(topic(world), replica)
+        async with other:
+            other.buses.openings.declare(world.subscriptions)
+            for number in range(30):
+                publisher = world if number % 2 else other
+                await publisher.bus.publish(topic(world), event(number, "same"), dedupe=f"d{number}")
+            await until(lambda: len(replica.events) >= 30, 30)
+        await plant.drained(20)
+
+        assert replica.numbers == list(range(30))
+
+    first = make(type_)
+    other = make(type_, first.namespace)
+    run(first, test)
