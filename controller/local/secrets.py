@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from api.errors import InvalidInput, NotFound, Problem
@@ -19,17 +20,21 @@ _NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$")
 class Secrets:
     """Reads and writes secret values as files."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, changed: Callable[[Key], None] = lambda _: None) -> None:
+        """*changed* hears of every secret that has another value now."""
+        self._directory, self._changed = directory, changed
 
     def put(self, secret: Key, key: str, value: bytes) -> None:
         """Write one value, replacing what was there."""
         folder = self._folder(secret, key)
+        if self._holds(folder / key, value):
+            return
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, name = tempfile.mkstemp(dir=folder, prefix=".new-")  # mkstemp's mode is 0600
         with os.fdopen(handle, "wb") as file:
             file.write(value)
         Path(name).replace(folder / key)
+        self._changed(secret)
 
     def read(self, namespace: str, reference: SecretKeyRef) -> str:
         """One value as text; NotFound names what is missing."""
@@ -62,6 +67,12 @@ class Secrets:
             texts = {key: text for key in sorted(keys) if (text := self._text(name, key)) is not None}
             found[name.partition("/")[2]] = texts
         return found
+
+    def _holds(self, path: Path, value: bytes) -> bool:
+        try:
+            return path.read_bytes() == value
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def _text(self, name: str, key: str) -> str | None:
         try:

@@ -18,7 +18,7 @@ from api.meta import Key
 from api.platform import Platform
 from controller import authority
 from controller.errors import Conflict
-from controller.local import logs, tokens
+from controller.local import logs
 from controller.local.asgi import Stream, body, route, router
 from controller.local.buses import with_default
 from controller.local.feed import Feed
@@ -181,8 +181,6 @@ class Service:
         given = body(request, dict[str, str])
         secret = Key(given.get("namespace") or "default", given.get("name", ""))
         self._parts.secrets.put(secret, given.get("key", ""), given.get("value", "").encode())
-        self._parts.substrate.fleet.retry()
-        tokens.renew(secret, self._parts.revisions, self._parts.substrate.fleet)
         self._parts.wake()
         return {"namespace": secret.namespace, "name": secret.name, "key": given.get("key", "")}
 

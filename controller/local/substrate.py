@@ -82,7 +82,7 @@ class LocalSubstrate:
         self.cold_starts: dict[Key, ColdStarts] = {}
         """Of every function that was started since this process began."""
         self.environments = Environments()
-        self.secrets = Secrets(paths.secrets)
+        self.secrets = Secrets(paths.secrets, self._secret_changed)
         self.trees = Trees(self._changed)
         self.builds = Builds(paths, self.environments, self.trees, self._changed)
         self.fleet = Fleet(revisions, control, self._launch, self._changed, self._announce, self._bindings)
@@ -264,6 +264,11 @@ class LocalSubstrate:
         function = workload.key.function_key
         app, snapshot = self.app(function), self._snapshots.get(function.namespace)
         return bindings(snapshot.components, app) if snapshot is not None and app is not None else ()
+
+    def _secret_changed(self, secret: Key) -> None:
+        """What could not start tries again, and no replica keeps a token that its callers have no more."""
+        self.fleet.retry()
+        tokens.renew(secret, self._revisions, self.fleet)
 
     def _token(self, workload: Workload) -> str:
         return self.secrets.resolve(workload.key.namespace, tokens.of(workload))

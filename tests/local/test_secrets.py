@@ -56,3 +56,13 @@ def test_all_of_a_namespace_with_their_values(tmp_path):
 
     assert secrets.values("default") == {"broker": {"user": "me"}}
     assert secrets.values("nowhere") == {}
+
+
+def test_who_wants_to_know_hears_of_other_values_only(tmp_path):
+    heard = []
+    secrets = Secrets(tmp_path, heard.append)
+
+    for value in (b"one", b"one", b"two"):
+        secrets.put(BROKER, "password", value)
+
+    assert heard == [BROKER, BROKER]
