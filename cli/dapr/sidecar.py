@@ -295,6 +295,6 @@ def _tell(notice: Notice) -> None:
         "app %s: %s%s: %s",
         notice.function,
         notice.kind,
-        f" of event {notice.event_id}" if notice.event_id else "",
+        f" (event {notice.event_id})" if notice.event_id else "",
         notice.message,
     )
