@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from datetime import datetime
@@ -15,9 +16,12 @@ from api.meta import RevisionKey
 from api.model import Phase, Workload
 from controller.errors import StartFailed
 from controller.local.environments import Environment
+from controller.local.processes import alive
 from controller.local.zygotes import Zygote
 from functions_framework import zygote_wire as wire
 
+_LOOK = 0.2
+"""Seconds between two looks at a process whose zygote is away."""
 _PATIENCE = 2.0
 """Seconds within which a zygote tells how a child ended, and an adopted replica answers."""
 _status: msgspec.json.Decoder[wire.ReplicaStatus] = msgspec.json.Decoder(wire.ReplicaStatus)
@@ -197,3 +201,16 @@ def _load_failed(failure: wire.LoadFailure) -> StartFailed:
     reason = next((reason for words, reason in _REASONS.items() if words in failure.message), "HandlerError")
     permanent = reason != "StartTimeout"  # the machine may have been busy
     return StartFailed(reason, f"{failure.code} {place}{failure.message}", permanent=permanent)
+
+
+async def ended(replica: Running) -> None:
+    """Return once it is gone, also where nobody is left to say so: a zygote that died in a platform that stops is not
+    started again, and its children died with it."""
+    while not replica.gone.is_set() and (_answers(replica) or alive(replica.pid)):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK):
+                await replica.gone.wait()
+
+
+def _answers(replica: Running) -> bool:
+    return replica.zygote is not None and replica.zygote.connected

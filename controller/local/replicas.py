@@ -25,7 +25,7 @@ from controller.errors import StartFailed
 from controller.local import strays
 from controller.local.app_facts import AppFacts, Binding, handlers
 from controller.local.apps import Apps
-from controller.local.forks import Launch, Running, ask_descriptor, fork
+from controller.local.forks import Launch, Running, ask_descriptor, ended, fork
 from controller.local.notes import Note, Notes
 from controller.local.owner import Owner
 from controller.local.paths import Paths
@@ -143,7 +143,7 @@ class Replicas:
         await replica.zygote.signal(replica.id, signal.SIGTERM)
         try:
             async with asyncio.timeout(grace + _EXIT):
-                await replica.gone.wait()
+                await ended(replica)
         except TimeoutError:
             log.warning("%s did not end within its grace period of %g s: killed", replica.id, grace)
             await self._end(replica)

@@ -71,6 +71,11 @@ class Zygote:
             await asyncio.sleep(wait)
             wait = min(wait * 2, _RETRY_CAP)
 
+    @property
+    def connected(self) -> bool:
+        """Whether it answers now."""
+        return self._ready.is_set()
+
     async def ready(self) -> None:
         """Wait for a connection; Unavailable when it takes too long."""
         try:

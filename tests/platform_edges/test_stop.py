@@ -120,6 +120,24 @@ def test_a_stopped_platform_goes_on_as_it_was(project: Path, stop: Callable[[Pla
         assert next(one for one in status["conditions"] if one["type"] == "Ready")["status"] == "True", name
 
 
+def test_a_zygote_that_dies_with_the_platform_is_not_waited_for(project: Path) -> None:
+    """Its replicas end with it, whatever grace they have, and nobody is left to tell so."""
+    manifest = project / "function.yaml"
+    template = "\n    template: {terminationGracePeriodSeconds: 600}"
+    manifest.write_text(manifest.read_text().replace("{minReplicas: 3}", "{minReplicas: 3}" + template))
+    with started(project) as platform:
+        platform.wait_ready("hello")
+        until(lambda: len(platform.replicas("hello")) == 3, what="three replicas")
+        for replica in platform.replicas("hello"):
+            os.kill(replica["pid"], signal.SIGSTOP)
+        pids = platform.pids()
+        os.kill(pids["supervisor"], signal.SIGTERM)
+        until(lambda: not alive(pids["plane"]), what="the replicas are next")
+        os.kill(pids["zygote"], signal.SIGKILL)
+        # long before the supervisor would have killed a controller that waits
+        until(lambda: not any(map(alive, pids.values())), what="everything ended", deadline=30)
+
+
 def test_scale_delivery_and_traffic_make_no_revision(project: Path) -> None:
     with started(project) as platform:
         platform.wait_ready(*FUNCTIONS)
