@@ -195,6 +195,9 @@ class Connection:
         broken, self._break = self._break, asyncio.get_running_loop().create_future()
         if broken is not None:
             broken.set_result(None)
+        # the library would send what it has buffered before anybody hears that it is back: before what is sent again
+        self._client._pending.clear()
+        self._client._pending_data_size = 0
         self._renew_certificates()
         for listener in self.on_down:
             listener()

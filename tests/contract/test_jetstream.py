@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -169,3 +170,41 @@ def test_wrong_credentials_and_nobody_there_say_so(server: Nats) -> None:
             await bus.close()
 
     asyncio.run(test())
+
+
+def test_what_is_published_while_the_connection_breaks_does_not_overtake(real: Broker) -> None:
+    """Between the end of a connection and the library's word of it there is a moment in which it only buffers."""
+
+    async def test(bus: EventBus) -> None:
+        owner = await Owner.open(bus, real.subscription())
+        owner.intake.request(100)
+        await bus.publish("topic", event(0), dedupe="d0")
+        client: Any = bus._connection._client  # type: ignore[attr-defined]  # to be there in that moment
+        transport, closed = client._transport, client._transport.wait_closed
+        publishing: list[asyncio.Task[None]] = []
+
+        def publish(numbers: range) -> None:
+            publishing.extend(
+                asyncio.create_task(bus.publish("topic", event(number), dedupe=f"d{number}")) for number in numbers
+            )
+
+        async def closing() -> None:
+            publish(range(6, 11))
+            for _ in range(5):
+                await asyncio.sleep(0)
+            await closed()
+
+        transport.wait_closed = closing
+        await asyncio.to_thread(real.server.freeze)
+        publish(range(1, 6))
+        waiting: Any = bus._publisher._waiting  # type: ignore[attr-defined]  # until all of them are on the wire
+        while len(waiting) < 5 or client.pending_data_size:  # noqa: ASYNC110  # the library tells nobody
+            await asyncio.sleep(0)
+        await asyncio.to_thread(real.server.restart)
+        await asyncio.gather(*publishing)
+        await owner.wait(lambda: len(owner.events) >= 11)
+
+        assert len(publishing) == 10
+        assert ids(owner.events) == list(range(11))
+
+    real.run(test)
