@@ -35,6 +35,8 @@ REOPEN = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 SETTLED = 10.0
 """Seconds of ownership after which the next loss counts as the first."""
 TICK = 1.0
+SPREAD = 0.2
+"""Part of a tick by which it may be longer: hundreds of owners that began together would all ask the broker at once."""
 LAST_WAIT = 25.0
 """Seconds for which work in flight is awaited when the ownership ends."""
 WANT_EVERY = 1.0
@@ -228,7 +230,8 @@ class Owner:
         times = [window.next_wake() for window in hold.windows.values()]
         times += [self._commits.next(), hold.breaker.next_probe if hold.breaker.open and hold.runnable else None]
         now = self._wiring.clock()
-        return min([TICK, *(max(0.001, time - now) for time in times if time is not None)])
+        tick = TICK * (1 + SPREAD * (1 + self._wiring.spread()) / 2)
+        return min([tick, *(max(0.001, time - now) for time in times if time is not None)])
 
     async def _pause(self, seconds: float) -> None:
         try:

@@ -8,6 +8,7 @@ timer.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
 
@@ -27,6 +28,8 @@ FRESH = 4.0
 """Seconds of monotonic time that one renewal is good for."""
 RENEW = 2.0
 TICK = 1.0
+SPREAD = 0.1
+"""Part of a tick by which it differs: hundreds of intakes that were opened together would all write at once."""
 """Seconds between two writes of the done map, at the least."""
 CLEANED = 200
 """Records of attempts that are deleted in one tick."""
@@ -196,7 +199,7 @@ class JetStreamIntake:
                 pass  # `fresh` turns False by itself, and the next tick tries again
             if self._pulls.silent():
                 self._recover()
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(TICK * random.uniform(1 - SPREAD, 1 + SPREAD))  # noqa: S311 - nothing secret
 
     async def _renew(self) -> None:
         await self._check()
