@@ -75,7 +75,9 @@ def test_a_program_ignores_no_signal_for_our_sake(starter, short):  # noqa: F811
     run(starter, folder(short, ""), "grep", "SigIgn", "/proc/self/status")
 
     assert isinstance(starter.reply(), wire.Exited)
-    assert int(starter.logs["p1"].read_text().split()[1], 16) == 0
+    ignored = int(starter.logs["p1"].read_text().split()[1], 16)
+    # Python ignores these two; others may have been ignored for the tests as a whole
+    assert not [one for one in (signal.SIGPIPE, signal.SIGXFSZ) if ignored >> (one - 1) & 1]
 
 
 def test_a_program_that_is_not_there_is_reported(starter, short):  # noqa: F811
