@@ -14,6 +14,7 @@ from proxy.components.protocols import (
     MetadataIllegal,
     Remove,
     StateStore,
+    Unsupported,
 )
 
 BETWEEN = "||"
@@ -50,8 +51,9 @@ def ttl(metadata: Mapping[str, str]) -> int:
 class AppState:
     """All calls raise ComponentError."""
 
-    def __init__(self, store: StateStore, prefix: str) -> None:
-        self._store, self._prefix = store, prefix
+    def __init__(self, store: StateStore, prefix: str, *, outbox: bool = False) -> None:
+        """*outbox*: a transaction is to publish, which none does here."""
+        self._store, self._prefix, self._outbox = store, prefix, outbox
 
     async def get(self, keys: Sequence[str]) -> list[Item | None]:
         """One per key, in order; None: it is not there."""
@@ -62,6 +64,8 @@ class AppState:
 
     async def transact(self, changes: Sequence[Change]) -> None:
         """All or nothing, in order."""
+        if self._outbox:
+            raise Unsupported("the component asks for an outbox, and there is none: publish after the transaction")
         if named := [self._checked(change) for change in changes]:
             await self._store.transact(named)
 

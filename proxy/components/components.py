@@ -12,6 +12,7 @@ from api.frames import ComponentReading
 from api.meta import Key, SecretKeyRef
 from api.model import App, Component, Option
 from proxy.components.app_state import AppState, prefix
+from proxy.components.families import OUTBOX
 from proxy.components.link import Link
 from proxy.components.protocols import (
     Answer,
@@ -183,7 +184,9 @@ class _State(_Named):
 
     async def _store(self) -> AppState:
         store = await self._link.instance()
-        return AppState(store, prefix(self._link.metadata.key_prefix, self._link.component, self._app))
+        component = self._link.component
+        outbox = bool({name.lower() for name in OUTBOX} & {name.lower() for name in component.metadata})
+        return AppState(store, prefix(self._link.metadata.key_prefix, component, self._app), outbox=outbox)
 
 
 class _Binding(_Named):

@@ -10,18 +10,18 @@ import msgspec
 
 from proxy.components.declaration import ComponentMetadata
 
-_NO_OUTBOX = "it publishes from inside a transaction of daprd; publish after the save"
+OUTBOX = ("outboxPublishPubsub", "outboxPublishTopic", "outboxPubsub", "outboxDiscardWhenMissingState")
+"""Of Dapr's outbox: what a transaction writes is published with it."""
 
 
 class StateMetadata(ComponentMetadata, frozen=True, kw_only=True):
     """What every state store takes."""
 
-    NOTED: ClassVar[Mapping[str, str]] = MappingProxyType({"actorStateStore": "there are no actors"})
+    NOTED: ClassVar[Mapping[str, str]] = MappingProxyType({
+        "actorStateStore": "there are no actors",
+        **dict.fromkeys(OUTBOX, "there is no outbox: a transaction on this store is refused, all else works"),
+    })  # fmt: skip
     REFUSED: ClassVar[Mapping[str, str]] = MappingProxyType({
-        "outboxPublishPubsub": _NO_OUTBOX,
-        "outboxPublishTopic": _NO_OUTBOX,
-        "outboxPubsub": _NO_OUTBOX,
-        "outboxDiscardWhenMissingState": _NO_OUTBOX,
         "primaryEncryptionKey": "values are stored as they come; encrypt the store's disk",
         "secondaryEncryptionKey": "values are stored as they come; encrypt the store's disk",
     })  # fmt: skip

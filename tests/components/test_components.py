@@ -18,6 +18,7 @@ from proxy.components.protocols import (
     MetadataIllegal,
     ScopeDenied,
     SecretMissing,
+    Unsupported,
     Write,
 )
 from tests.components.world import app, component, opened, until
@@ -285,5 +286,21 @@ def test_paths_begin_in_the_projects_folder(tmp_path: Path, type_: str, metadata
         async with opened(component("one", type_, {**metadata}), folder=tmp_path) as here:
             await until(lambda: here.readings()[0].connected)
             assert (tmp_path / made).exists()
+
+    asyncio.run(main())
+
+
+def test_a_store_that_asks_for_an_outbox_refuses_transactions_alone() -> None:
+    """A transaction that published nothing would be worse than none."""
+
+    async def main() -> None:
+        async with opened(component("store", "state.in-memory", {"outboxPublishTopic": "orders"})) as here:
+            store = here.state(app(), "store")
+            await store.change(Write(key="k", value=b"1"))
+            with pytest.raises(Unsupported, match="publish after the transaction"):
+                await store.transact([Write(key="k", value=b"2")])
+            (item,) = await store.get(["k"])
+            assert item is not None
+            assert item.value == b"1"
 
     asyncio.run(main())

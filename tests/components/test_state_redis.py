@@ -175,7 +175,6 @@ def test_a_full_server_says_so(tmp_path: Path) -> None:
         ({"redisHost": "h", "insecureSkipTLSVerify": "true"}, "certificates are always checked"),
         ({"redisHost": "h", "redisType": "cluster", "redisDB": "3"}, "a cluster has database 0 only"),
         ({"redisHost": "h", "useEntraID": "true"}, r"useEntraID\]: it is not supported: sign in with"),
-        ({"redisHost": "h", "outboxPublishTopic": "t"}, "publish after the save"),
     ],
 )
 def test_metadata_that_does_not_hold(metadata: dict[str, str], wanted: str) -> None:
