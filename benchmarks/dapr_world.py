@@ -30,6 +30,7 @@ from cli.dapr import broker, resources
 from cli.dapr.planning import planned
 from cli.dapr.settings import AppRun
 from controller.local.paths import Paths, prepare
+from proxy.heap import shorten_pauses
 from proxy.main import run as run_proxy
 from proxy.settings import ProxySettings
 from replicas.http import HttpClient
@@ -197,6 +198,7 @@ def main() -> None:
     role, *words = sys.argv[1:]
     os.umask(0o077)
     if role == "proxy":
+        shorten_pauses()  # as a plane does
         uvloop.run(proxy(Path(words[0]), Path(words[1])))
         return
     if role == "flood":

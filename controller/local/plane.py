@@ -26,6 +26,7 @@ from controller.local.secrets import Secrets
 from gateway.main import GatewaySettings
 from gateway.main import run as run_gateway
 from proxy.agent import ProxyAgent
+from proxy.heap import shorten_pauses
 from proxy.main import run as run_proxy
 from proxy.settings import ProxySettings
 
@@ -110,6 +111,7 @@ def main() -> int:
     settings = Settings(**vars(parser.parse_args()))
     level = os.environ.get("EVOKE_LOG_LEVEL", "INFO").upper()
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    shorten_pauses()
     uvloop.run(serve(settings))
     return 0
 
