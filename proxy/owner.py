@@ -16,6 +16,7 @@ from api.meta import RevisionKey
 from api.model import Subscription
 from eventbus.bus import EventBus, Incoming, Intake
 from eventbus.errors import BusError
+from eventbus.ticks import pause
 from proxy.commits import Commits
 from proxy.deliver import Outflow
 from proxy.hold import Hold
@@ -230,7 +231,7 @@ class Owner:
         times = [window.next_wake() for window in hold.windows.values()]
         times += [self._commits.next(), hold.breaker.next_probe if hold.breaker.open and hold.runnable else None]
         now = self._wiring.clock()
-        tick = TICK * (1 + SPREAD * (1 + self._wiring.spread()) / 2)
+        tick = pause(now, TICK, SPREAD * (1 + self._wiring.spread()) / 2)
         return min([tick, *(max(0.001, time - now) for time in times if time is not None)])
 
     async def _pause(self, seconds: float) -> None:

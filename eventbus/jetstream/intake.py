@@ -23,6 +23,7 @@ from eventbus.jetstream.letters import Letters
 from eventbus.jetstream.ownership import Claim, Membership
 from eventbus.jetstream.pulls import Pulls
 from eventbus.progress import Mark
+from eventbus.ticks import pause
 
 FRESH = 4.0
 """Seconds of monotonic time that one renewal is good for."""
@@ -199,7 +200,8 @@ class JetStreamIntake:
                 pass  # `fresh` turns False by itself, and the next tick tries again
             if self._pulls.silent():
                 self._recover()
-            await asyncio.sleep(TICK * random.uniform(1 - SPREAD, 1 + SPREAD))  # noqa: S311 - nothing secret
+            share = random.uniform(-SPREAD, SPREAD)  # noqa: S311 - nothing secret
+            await asyncio.sleep(pause(time.monotonic(), TICK, share))
 
     async def _renew(self) -> None:
         await self._check()
