@@ -19,12 +19,13 @@ from gateway.headers import forwarded, from_client, from_function
 from gateway.limits import Limits, admit
 from gateway.reply import Reply
 from gateway.routes import Found, not_found
-from gateway.traffic import RevisionTraffic, Traffic
+from gateway.traffic import Traffic
 from replicas.backends import choose
 from replicas.body import Body
 from replicas.errors import ConnectFailed, ReplicaError, ReplyTimeout
 from replicas.http import HttpClient, Response
 from replicas.table import Lease, ReplicaTable
+from replicas.traffic import RevisionTraffic
 
 WHOLE = 64 << 10
 """A body up to this length is read before a replica is picked, so that it may be sent to another one."""

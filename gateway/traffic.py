@@ -7,9 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 
 from api.frames import RouteReading
 from api.meta import Key, RevisionKey
+from replicas.traffic import RevisionTraffic
 
-SMOOTHING = 0.1
-"""Weight of the newest handler time in its mean."""
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds of the histogram's buckets, in seconds."""
 
@@ -26,34 +25,6 @@ class Histogram:
     def observe(self, seconds: float) -> None:
         self.counts[bisect_left(BOUNDS, seconds)] += 1
         self.total += seconds
-
-
-class RevisionTraffic:
-    """What one revision has in flight and had; counters only grow."""
-
-    __slots__ = ("arrived", "done", "failed", "handler_us", "in_flight", "waiting")
-
-    def __init__(self) -> None:
-        self.in_flight = self.waiting = 0
-        self.arrived = self.done = self.failed = 0
-        self.handler_us = 0.0
-
-    def finish(self, seconds: float, *, failed: bool) -> None:
-        micros = seconds * 1e6
-        self.handler_us = micros if not self.done else self.handler_us + SMOOTHING * (micros - self.handler_us)
-        self.done += 1
-        self.failed += failed
-
-    def reading(self, revision: RevisionKey) -> RouteReading:
-        return RouteReading(
-            revision=revision,
-            in_flight=self.in_flight,
-            waiting=self.waiting,
-            arrived=self.arrived,
-            done=self.done,
-            failed=self.failed,
-            handler_us=round(self.handler_us, 1),
-        )
 
 
 class FunctionTraffic:

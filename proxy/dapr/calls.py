@@ -18,29 +18,12 @@ from proxy.dapr.directory import Directory
 from proxy.dapr.errors import DaprError, busy
 from replicas.backends import choose
 from replicas.table import Lease, ReplicaTable
+from replicas.traffic import RevisionTraffic
 
 HOLD = 60.0
 """Seconds for which a call waits for a replica."""
 MOST = 2000
 """Calls of one function that run and wait at this proxy."""
-SMOOTHING = 0.1
-"""Weight of the newest handler time in its mean."""
-
-
-class _Seen:
-    """Counters of one revision; those of what came only grow."""
-
-    __slots__ = ("arrived", "done", "failed", "handler_us", "in_flight", "waiting")
-
-    def __init__(self) -> None:
-        self.in_flight = self.waiting = self.arrived = self.done = self.failed = 0
-        self.handler_us = 0.0
-
-    def finish(self, seconds: float, *, failed: bool) -> None:
-        micros = seconds * 1e6
-        self.handler_us = micros if not self.done else self.handler_us + SMOOTHING * (micros - self.handler_us)
-        self.done += 1
-        self.failed += failed
 
 
 class Reached:
@@ -70,7 +53,7 @@ class Calls:
         """*send* takes a Want, *touch* says that readings have changed."""
         self._directory, self._table, self._send, self._touch = directory, table, send, touch
         self._draw, self._hold = draw, hold
-        self._seen: dict[RevisionKey, _Seen] = {}
+        self._seen: dict[RevisionKey, RevisionTraffic] = {}
         self._active: dict[Key, int] = {}
         self._activating: set[RevisionKey] = set()
         table.subscribe(self._on_table)
@@ -109,18 +92,7 @@ class Calls:
 
     def readings(self) -> tuple[RouteReading, ...]:
         """What the autoscaler is told of each revision that was called."""
-        return tuple(
-            RouteReading(
-                revision=revision,
-                in_flight=seen.in_flight,
-                waiting=seen.waiting,
-                arrived=seen.arrived,
-                done=seen.done,
-                failed=seen.failed,
-                handler_us=round(seen.handler_us, 1),
-            )
-            for revision, seen in self._seen.items()
-        )
+        return tuple(seen.reading(revision) for revision, seen in self._seen.items())
 
     def wants(self) -> list[Want]:
         """One for each revision that calls wait for and that has no replica."""
@@ -175,7 +147,7 @@ class Calls:
         name, space = revision.function, revision.namespace
         self._send(Notice(namespace=space, function=name, kind="activation", message=message))
 
-    def _admit(self, app: App, seen: _Seen) -> None:
+    def _admit(self, app: App, seen: RevisionTraffic) -> None:
         route = self._directory.route(app.key)
         if route is not None and seen.waiting >= route.queue:
             raise busy(f"{seen.waiting} calls already wait for app id {app.id}")
@@ -201,7 +173,7 @@ class Calls:
                 del self._active[app.key]
 
     @contextmanager
-    def _waiting(self, revision: RevisionKey, seen: _Seen) -> Iterator[None]:
+    def _waiting(self, revision: RevisionKey, seen: RevisionTraffic) -> Iterator[None]:
         seen.waiting += 1
         if not self._table.listed(revision):
             self._activating.add(revision)
@@ -218,8 +190,8 @@ class Calls:
             revision=revision, generation=self._table.generation(revision), waiting=waiting, reason="service invocation"
         )
 
-    def _of(self, revision: RevisionKey) -> _Seen:
-        return self._seen.get(revision) or self._seen.setdefault(revision, _Seen())
+    def _of(self, revision: RevisionKey) -> RevisionTraffic:
+        return self._seen.get(revision) or self._seen.setdefault(revision, RevisionTraffic())
 
     def _on_table(self, revision: RevisionKey) -> None:
         """Replicas went while calls wait: say so again at once."""
