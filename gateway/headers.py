@@ -4,24 +4,9 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Sequence
 
-Headers = Sequence[tuple[bytes, bytes]]
+from replicas.header_lines import Headers, dropped_names
 
-HOP_BY_HOP = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
-"""RFC 9110 7.6.1, and the two proxy ones that browsers still send."""
 OURS = (b"evoke-", b"x-evoke-", b"dapr-", b"x-forwarded-", b"x-internal-", b"x-openfaas-")
 """Prefixes that only the platform sets: from a client they are dropped."""
 FORGED = frozenset({b"forwarded", b"x-real-ip"})
@@ -35,11 +20,11 @@ def from_client(headers: Headers) -> tuple[list[tuple[bytes, bytes]], int]:
 
     A name with an underscore is dropped too: CGI-style readers take it for the one with a hyphen.
     """
-    named = _named_by_connection(headers)
+    named = dropped_names(headers)
     passed: list[tuple[bytes, bytes]] = []
     forged = 0
     for name, value in headers:
-        if name in HOP_BY_HOP or name in named or name in READ:
+        if name in named or name in READ:
             continue
         if name.startswith(OURS) or name in FORGED or b"_" in name:
             forged += 1
@@ -60,14 +45,11 @@ def forwarded(peer: bytes, host: bytes, request_id: bytes) -> list[tuple[bytes, 
 
 def from_function(headers: Headers) -> list[tuple[bytes, bytes]]:
     """Header lines of a reply to pass on; its length, where given, among them."""
-    named = _named_by_connection(headers)
+    named = dropped_names(headers)
     return [
         (name, value)
         for name, value in headers
-        if name not in HOP_BY_HOP
-        and name not in named
-        and name != b"x-request-id"
-        and not name.startswith((b"evoke-", b"x-evoke-"))
+        if name not in named and name != b"x-request-id" and not name.startswith((b"evoke-", b"x-evoke-"))
     ]
 
 
@@ -76,9 +58,3 @@ def identity(given: bytes | None) -> bytes:
     if given is not None and _ID.fullmatch(given):
         return given
     return uuid.uuid4().hex.encode()
-
-
-def _named_by_connection(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
-    """Headers that ``Connection`` says are meant for the next hop only; the ones that frame a message stay."""
-    named = {token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")}
-    return named - {b"content-length", b"host", b"content-type"}

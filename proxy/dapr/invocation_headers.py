@@ -3,24 +3,9 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Sequence
 
-Headers = Sequence[tuple[bytes, bytes]]
+from replicas.header_lines import Headers, dropped_names
 
-HOP_BY_HOP = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
-"""RFC 9110 7.6.1."""
 OURS = (b"evoke-", b"x-evoke-", b"dapr-", b"x-forwarded-", b"x-internal-")
 """Prefixes that only the platform sets."""
 ANSWERED = frozenset({b"expect", b"host", b"forwarded", b"x-real-ip"})
@@ -28,12 +13,11 @@ ANSWERED = frozenset({b"expect", b"host", b"forwarded", b"x-real-ip"})
 
 def for_app(headers: Headers, *, caller: str, namespace: str, callee: str) -> list[tuple[bytes, bytes]]:
     """A call's header lines as the app gets them, its token apart. Credentials that only named the app stay behind."""
-    named = _named(headers)
+    named = dropped_names(headers)
     passed = [
         (name, value)
         for name, value in headers
-        if name not in HOP_BY_HOP
-        and name not in named
+        if name not in named
         and name not in ANSWERED
         and not name.startswith(OURS)
         and b"_" not in name
@@ -45,11 +29,9 @@ def for_app(headers: Headers, *, caller: str, namespace: str, callee: str) -> li
 
 def for_caller(headers: Headers) -> list[tuple[bytes, bytes]]:
     """An answer's header lines as the caller gets them."""
-    named = _named(headers)
+    named = dropped_names(headers)
     return [
-        (name, value)
-        for name, value in headers
-        if name not in HOP_BY_HOP and name not in named and not name.startswith((b"evoke-", b"x-evoke-"))
+        (name, value) for name, value in headers if name not in named and not name.startswith((b"evoke-", b"x-evoke-"))
     ]
 
 
@@ -63,9 +45,3 @@ def names_app(authorization: bytes) -> str:
     except ValueError:
         return ""
     return app_id if colon and user.lower() == "dapr-app-id" and ":" not in app_id else ""
-
-
-def _named(headers: Headers) -> set[bytes]:
-    """Headers that ``Connection`` says are meant for the next hop only; the ones that frame a message stay."""
-    named = {token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")}
-    return named - {b"content-length", b"content-type"}
