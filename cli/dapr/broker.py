@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from api import platform
-from controller.local import environments
+from controller.local import environments, prepare
 from controller.local.paths import Paths
 from controller.local.processes import die_with_parent
 from eventbus import embedded
@@ -19,14 +19,7 @@ STOP = 10.0
 @contextlib.asynccontextmanager
 async def running(paths: Paths, here: platform.Platform) -> AsyncIterator[None]:
     """Start it, and stop it when what uses it has ended."""
-    settings = embedded.Settings(
-        store=paths.state / "nats",
-        nats=here.nats,
-        mqtt=here.mqtt,
-        user=here.nats_user,
-        password=here.nats_password,
-        durability=here.durability,
-    )
+    settings = prepare.broker(paths, here)
     config = paths.state / "nats.conf"
     await asyncio.to_thread(embedded.write_config, config, settings)
     cache = environments.cache_directory()
