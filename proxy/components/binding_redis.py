@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from api.model import Component
 from proxy.components.app_state import ttl
 from proxy.components.declaration import Declared
-from proxy.components.protocols import Answer, ComponentFailed, MetadataIllegal
+from proxy.components.protocols import Answer, MetadataIllegal
+from proxy.components.redis_instance import RedisInstance
 from proxy.components.redis_metadata import RedisMetadata
 from proxy.components.surroundings import Surroundings
-
-if TYPE_CHECKING:
-    from proxy.components.redis_connection import RedisConnection
 
 # A counter and its expiry in one step: a proxy that dies between the two leaves no counter that stays for ever.
 _INCREMENT = "redis.call('INCR', KEYS[1]) if ARGV[1] ~= '0' then redis.call('EXPIRE', KEYS[1], ARGV[1]) end"
@@ -27,23 +24,7 @@ class Metadata(RedisMetadata, frozen=True, kw_only=True):
     """Only ``output``."""
 
 
-class RedisBinding:
-    def __init__(self, server: RedisConnection) -> None:
-        self._server = server
-
-    @property
-    def trouble(self) -> ComponentFailed | None:
-        return self._server.trouble
-
-    async def open(self) -> str:
-        return await self._server.open()
-
-    async def probe(self) -> None:
-        await self._server.probe()
-
-    async def close(self) -> None:
-        await self._server.close()
-
+class RedisBinding(RedisInstance):
     async def invoke(self, operation: str, data: bytes, metadata: Mapping[str, str]) -> Answer:
         key = metadata.get("key", "")
         if not key:

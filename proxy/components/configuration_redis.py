@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from api.model import Component
 from proxy.components.declaration import Declared
-from proxy.components.protocols import ComponentError, ComponentFailed, TooMuch, Value
+from proxy.components.protocols import ComponentError, TooMuch, Value
+from proxy.components.redis_instance import RedisInstance
 from proxy.components.redis_metadata import RedisMetadata
 from proxy.components.surroundings import Surroundings
 
@@ -35,25 +36,16 @@ class Metadata(RedisMetadata, frozen=True, kw_only=True):
     """Reads and watches configuration items."""
 
 
-class RedisConfiguration:
+class RedisConfiguration(RedisInstance):
     def __init__(self, server: RedisConnection, database: int) -> None:
-        self._server, self._database = server, database
-
-    @property
-    def trouble(self) -> ComponentFailed | None:
-        return self._server.trouble
+        super().__init__(server)
+        self._database = database
 
     async def open(self) -> str:
-        detail = await self._server.open()
+        detail = await super().open()
         with contextlib.suppress(ComponentError):  # a server that forbids it is looked at now and then
             await self._notify()
         return detail
-
-    async def probe(self) -> None:
-        await self._server.probe()
-
-    async def close(self) -> None:
-        await self._server.close()
 
     async def get(self, keys: Sequence[str], metadata: Mapping[str, str]) -> dict[str, Value]:  # noqa: ARG002 - none is read
         wanted = list(keys) or await self._names()

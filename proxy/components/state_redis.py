@@ -25,13 +25,13 @@ from proxy.components.declaration import Declared
 from proxy.components.families import StateMetadata
 from proxy.components.protocols import (
     Change,
-    ComponentFailed,
     EtagInvalid,
     EtagMismatch,
     Item,
     Remove,
     Unsupported,
 )
+from proxy.components.redis_instance import RedisInstance
 from proxy.components.redis_metadata import RedisMetadata
 from proxy.components.surroundings import Surroundings
 
@@ -96,24 +96,12 @@ class Metadata(RedisMetadata, frozen=True, kw_only=True):
     """For values that are saved without one; -1: they stay."""
 
 
-class RedisState:
+class RedisState(RedisInstance):
     longest = 2048
 
     def __init__(self, server: RedisConnection, ttl: int) -> None:
-        self._server, self._ttl = server, ttl
-
-    @property
-    def trouble(self) -> ComponentFailed | None:
-        return self._server.trouble
-
-    async def open(self) -> str:
-        return await self._server.open()
-
-    async def probe(self) -> None:
-        await self._server.probe()
-
-    async def close(self) -> None:
-        await self._server.close()
+        super().__init__(server)
+        self._ttl = ttl
 
     async def get(self, keys: Sequence[str]) -> list[Item | None]:
         asked = [call for key in keys for call in (("HMGET", key, "data", "version"), ("PTTL", key))]
